@@ -1,0 +1,1 @@
+//! Native tools of the compatibility suite.

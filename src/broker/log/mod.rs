@@ -1,0 +1,1 @@
+//! Partition logs in the segment files of Apache Kafka.

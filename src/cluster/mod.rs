@@ -1,0 +1,1 @@
+//! What every Kafka role knows of the cluster: the znode layout, and the image made from it.

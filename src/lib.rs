@@ -1,0 +1,19 @@
+//! The map of the crate: one module for each part of the system.
+//!
+//! - [`zookeeper`]: the coordinator, a ZooKeeper-protocol server. Knows nothing of Kafka.
+//! - [`cluster`]: what every Kafka role knows of the cluster, read from the znodes.
+//! - [`broker`]: what a member of the cluster adds: registration, controller, partition logs.
+//! - [`kafka`]: the Kafka protocol server.
+//! - [`config`], [`net`], [`telemetry`], [`limits`], [`durable_file`]: what all of them share.
+//! - [`node`]: starts and drains the roles of one process.
+
+pub mod broker;
+pub mod cluster;
+pub mod config;
+pub mod durable_file;
+pub mod kafka;
+pub mod limits;
+pub mod net;
+pub mod node;
+pub mod telemetry;
+pub mod zookeeper;

@@ -1,0 +1,1 @@
+//! Listeners, connection caps and drain, shared by both protocols.

@@ -1,0 +1,1 @@
+//! Starts and drains the roles of one process.

@@ -1,0 +1,1 @@
+//! Metrics and their names, tracing, and the HTTP endpoint.

@@ -1,0 +1,1 @@
+//! The coordinator: a ZooKeeper-protocol server that keeps znodes, sessions and watches.
