@@ -64,6 +64,6 @@ need_doorkeeper() {
 # python_tests FILE...: pytest files of compat/python; each test is a check (see conftest.py).
 python_tests() {
   need python
-  (cd "$COMPAT/python" && PYTHONDONTWRITEBYTECODE=1 "$PYTHON" -m pytest -q -p no:cacheprovider --no-header \
-    --no-summary --tb=short -rN "$@" </dev/null)
+  (cd "$COMPAT/python" && PYTHONDONTWRITEBYTECODE=1 "$PYTHON" -m pytest -qq -p no:cacheprovider --no-header \
+    --no-summary --disable-warnings --tb=short "$@" </dev/null)
 }

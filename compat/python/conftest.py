@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from servers import Doorkeeper
+from servers import embedded
 
 RESULTS = os.environ.get("COMPAT_RESULTS")
 PART = os.environ.get("COMPAT_PART", "python")
@@ -61,5 +61,5 @@ def folder():
 @pytest.fixture(scope="module")
 def doorkeeper(folder):
     """The embedded default, coordinator and broker, on free ports."""
-    with Doorkeeper(folder / "doorkeeper") as server:
+    with embedded(folder / "doorkeeper") as server:
         yield server

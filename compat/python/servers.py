@@ -325,3 +325,42 @@ class Kafka(Server):
     def ready(self):
         # The port opens before the broker answers; its own line says when it does.
         return f"[KafkaServer id={self.configuration['broker.id']}] started" in self.log.read_text(errors="replace")
+
+
+class Apache:
+    """ZooKeeper and Kafka in doorkeeper's place, for proving a test itself (COMPAT_AGAINST=apache)."""
+
+    def __init__(self, folder, overrides=None):
+        self.folder = pathlib.Path(folder)
+        self.zookeeper = ZooKeeper(self.folder / "zookeeper")
+        broker = {
+            key: value for key, value in (overrides or {}).items() if key not in self.zookeeper.configuration
+        }
+        self.kafka = Kafka(self.folder / "kafka", self.zookeeper.coordinator, configuration=broker)
+        self.coordinator, self.bootstrap = self.zookeeper.coordinator, self.kafka.bootstrap
+        self.log_dir, self.data_dir = self.kafka.log_dir, self.zookeeper.data_dir
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self, seconds=START_SECONDS):
+        self.zookeeper.start(seconds)
+        self.kafka.start(seconds)
+        return self
+
+    def stop(self):
+        self.kafka.stop()
+        return self.zookeeper.stop()
+
+    def kill(self):
+        self.kafka.kill()
+        self.zookeeper.kill()
+
+
+def embedded(folder, overrides=None):
+    """What the tests test: doorkeeper with coordinator and broker, on free ports."""
+    kind = Apache if os.environ.get("COMPAT_AGAINST") == "apache" else Doorkeeper
+    return kind(folder, overrides=overrides)
