@@ -1,1 +1,19 @@
 //! Partition logs in the segment files of Apache Kafka.
+//!
+//! - [`LogDirectories`]: the directories of `log.dirs`: locked, with their `meta.properties`.
+//! - [`LogManager`]: every log of this broker: recovery, creation, deletion, retention, flushes.
+//! - [`PartitionLog`]: one partition: appends, reads, offsets by time and by leader epoch.
+
+mod config;
+mod directory;
+mod error;
+mod manager;
+mod partition;
+
+pub use config::{LogConfig, LogConfigError, TimestampType};
+pub use directory::{LogDirectories, MetaProperties};
+pub use error::{LogError, RecordError};
+pub use manager::{LogDirectoryInfo, LogManager, LogManagerOptions};
+pub use partition::{
+    AppendInfo, AppendOptions, AppendWatch, LogSlice, PartitionLog, ProducerInfo, TimestampedOffset,
+};
