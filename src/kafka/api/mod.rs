@@ -1,0 +1,92 @@
+//! The APIs that are served, one file each, and what a handler gets and gives.
+//!
+//! A file opens with its version notes, names its versions in `pub const API`, and has one
+//! `pub async fn handle(context: &RequestContext<'_>, request) -> HandlerResult`. To serve
+//! another API: write the file, add its `mod` line and its line in [`serve!`] below, and the
+//! shape of its request in `wire/schema.rs`. What `ApiVersions` offers follows by itself.
+
+mod context;
+
+pub use context::{ConnectionContext, HandlerError, HandlerResult, Reply, RequestContext};
+
+use bytes::Bytes;
+use kafka_protocol::messages::{self, ApiKey};
+use kafka_protocol::protocol::{Decodable, Message, VersionRange};
+
+#[path = "18_api_versions.rs"]
+pub mod api_versions;
+
+/// One API: its number, its name and the versions of it.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiRegistration {
+    /// Kafka's number of the API.
+    pub key: ApiKey,
+    /// Kafka's name of the API, the `api` label of metrics.
+    pub name: &'static str,
+    /// The versions that a request may have.
+    pub served: VersionRange,
+    /// The first version that `ApiVersions` offers: `served.min`, except where clients would
+    /// otherwise turn off something unrelated.
+    pub advertised_min: i16,
+}
+
+impl ApiRegistration {
+    /// An API that is served and advertised in versions `min` to `max`.
+    pub const fn new(key: ApiKey, name: &'static str, min: i16, max: i16) -> Self {
+        ApiRegistration { key, name, served: VersionRange { min, max }, advertised_min: min }
+    }
+
+    /// The same, advertised from an earlier version on, which is refused when it is asked for.
+    #[must_use]
+    pub const fn advertised_from(mut self, min: i16) -> Self {
+        self.advertised_min = min;
+        self
+    }
+
+    /// Whether requests of `version` are served.
+    pub const fn serves(&self, version: i16) -> bool {
+        self.served.min <= version && version <= self.served.max
+    }
+}
+
+/// Makes the table of registrations and the dispatch from `API key => module, request type`.
+macro_rules! serve {
+    ($($key:ident => $module:ident, $request:ident;)*) => {
+        /// Every API that is served, in the order of their numbers.
+        pub const REGISTRATIONS: &[ApiRegistration] = &[$($module::API,)*];
+
+        $(const _: () = {
+            let decodable = <messages::$request as Message>::VERSIONS;
+            assert!($module::API.served.min >= decodable.min && $module::API.served.max <= decodable.max);
+            assert!($module::API.key as i16 == ApiKey::$key as i16);
+        };)*
+
+        /// Decodes a body that the guard has passed and answers it.
+        pub async fn dispatch(
+            context: &RequestContext<'_>,
+            key: ApiKey,
+            body: Bytes,
+        ) -> HandlerResult {
+            match key {
+                $(ApiKey::$key => {
+                    let request = decode::<messages::$request>(body, context.version)?;
+                    $module::handle(context, request).await
+                })*
+                _ => Err(HandlerError::Malformed(format!("API {} is not served", key as i16))),
+            }
+        }
+    };
+}
+
+serve! {
+    ApiVersions => api_versions, ApiVersionsRequest;
+}
+
+/// The registration of the API with number `key`, if it is served.
+pub fn registration(key: i16) -> Option<&'static ApiRegistration> {
+    REGISTRATIONS.iter().find(|registration| registration.key as i16 == key)
+}
+
+fn decode<R: Decodable>(mut body: Bytes, version: i16) -> Result<R, HandlerError> {
+    R::decode(&mut body, version).map_err(|error| HandlerError::Malformed(error.to_string()))
+}

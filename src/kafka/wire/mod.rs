@@ -1,0 +1,1 @@
+//! Frames, headers and the guard: everything between the socket and a decoded request.
