@@ -1,1 +1,34 @@
 //! Every limit that no configuration key sets, with what relates them checked at compile time.
+
+use std::time::Duration;
+
+/// Connections of one listener, however high the configuration sets its own cap.
+pub const CONNECTIONS_MAX: usize = 100_000;
+
+/// Connections that wait in the kernel for an accept. Linux lowers it to `net.core.somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 1_024;
+
+/// The first pause of an accept loop that ran out of file descriptors or memory.
+pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(5);
+
+/// The longest pause of an accept loop that ran out of file descriptors or memory.
+pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// How often one listener says that it refuses connections.
+pub const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a stop waits for what is in flight.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// Connections of the HTTP endpoint.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+
+/// The longest configuration file, in bytes.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// How often histograms are folded into their buckets when nobody scrapes.
+pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+const _: () = assert!(ACCEPT_BACKOFF_MIN.as_millis() < ACCEPT_BACKOFF_MAX.as_millis());
+const _: () = assert!(ACCEPT_BACKOFF_MAX.as_millis() < DRAIN_GRACE.as_millis());
+const _: () = assert!(HTTP_CONNECTIONS_MAX < CONNECTIONS_MAX);

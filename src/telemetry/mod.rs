@@ -1,1 +1,5 @@
 //! Metrics and their names, tracing, and the HTTP endpoint.
+
+pub mod recorder;
+
+pub use recorder::{install_recorder, on_scrape};

@@ -1,0 +1,113 @@
+//! The accept loop and the drain that ends it.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::permit::{ConnectionLimits, ConnectionPermit, Counts, Refusal};
+use crate::limits;
+
+/// Accepts until `stop` is cancelled, and runs `handler` for each connection in a task of `tracker`.
+///
+/// Returns as soon as `stop` is cancelled, with the socket closed; connections go on until their
+/// handlers end, which see the same token. The address is the peer's, an IPv4 one as IPv4 even on a
+/// socket that serves both. `TCP_NODELAY` is set. A connection above `limits` is closed at once.
+/// When file descriptors or memory run out, the loop pauses instead of spinning, and goes on.
+pub async fn serve<H, F>(
+    listener: TcpListener,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    handler: H,
+) where
+    H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let counts = Counts::new(limits);
+    let mut refusals = RefusalLog::default();
+    let mut backoff = limits::ACCEPT_BACKOFF_MIN;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                backoff = limits::ACCEPT_BACKOFF_MIN;
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                match counts.admit(peer.ip()) {
+                    Ok(permit) => {
+                        if let Err(e) = stream.set_nodelay(true) {
+                            tracing::debug!(%peer, error = %e, "connection gone before it was served");
+                            continue;
+                        }
+                        tracker.spawn(handler(stream, peer, permit));
+                    }
+                    Err(refusal) => refusals.refused(peer.ip(), refusal),
+                }
+            }
+            Err(e) if is_about_one_connection(&e) => {
+                tracing::debug!(error = %e, "connection gone before it was accepted");
+            }
+            Err(e) => {
+                if backoff == limits::ACCEPT_BACKOFF_MIN {
+                    tracing::warn!(
+                        error = %e,
+                        "can't accept connections, trying again (is the limit of open files too low?)"
+                    );
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(backoff) => {}
+                }
+                backoff = (backoff * 2).min(limits::ACCEPT_BACKOFF_MAX);
+            }
+        }
+    }
+}
+
+/// Whether an error of `accept` concerns only the connection that was at the head of the queue.
+fn is_about_one_connection(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// One WARN a minute for what may happen thousands of times a second.
+#[derive(Default)]
+struct RefusalLog {
+    last: Option<Instant>,
+    unlogged: u64,
+}
+
+impl RefusalLog {
+    fn refused(&mut self, ip: IpAddr, refusal: Refusal) {
+        self.unlogged += 1;
+        if self.last.is_none_or(|at| at.elapsed() >= limits::REFUSAL_LOG_INTERVAL) {
+            tracing::warn!(%ip, reason = %refusal, refused = self.unlogged, "connection refused");
+            self.last = Some(Instant::now());
+            self.unlogged = 0;
+        }
+    }
+}
+
+/// Cancels `stop` and waits for the tasks of `tracker`, at most `grace`. Returns how many tasks were
+/// left running: 0 is a clean end.
+pub async fn drain(stop: &CancellationToken, tracker: &TaskTracker, grace: Duration) -> usize {
+    stop.cancel();
+    tracker.close();
+    match tokio::time::timeout(grace, tracker.wait()).await {
+        Ok(()) => 0,
+        Err(_) => tracker.len(),
+    }
+}
