@@ -12,8 +12,7 @@ const SECONDS: [f64; 18] = [
 ];
 
 /// Bounds of histograms of counts, such as the writes of one batch.
-const COUNTS: [f64; 11] =
-    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
+const COUNTS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
 
 type Hook = Box<dyn Fn() + Send + Sync>;
 
