@@ -29,6 +29,15 @@ pub const CONFIG_FILE_BYTES_MAX: u64 = 1 << 20;
 /// How often histograms are folded into their buckets when nobody scrapes.
 pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Bytes of nodes that a snapshot in progress keeps because writes changed them before it came to
+/// them. Beyond it the snapshot is given up.
+pub const SNAPSHOT_BUFFER_MAX: usize = 256 << 20;
+
+/// Bytes of transactions that may wait for one fsync: the most that a power cut can tear at the end
+/// of the log, so that a tear with whole records further behind it is damage.
+pub const LOG_BATCH_BYTES: usize = 4 << 20;
+
 const _: () = assert!(ACCEPT_BACKOFF_MIN.as_millis() < ACCEPT_BACKOFF_MAX.as_millis());
 const _: () = assert!(ACCEPT_BACKOFF_MAX.as_millis() < DRAIN_GRACE.as_millis());
 const _: () = assert!(HTTP_CONNECTIONS_MAX < CONNECTIONS_MAX);
+const _: () = assert!(LOG_BATCH_BYTES >= crate::zookeeper::txn::record::RECORD_MAX);

@@ -1,0 +1,114 @@
+//! Building a tree from the nodes of a snapshot, one after the other.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::acl_table::{OPEN, closed};
+use super::slab::{NONE, NodeId};
+use super::{DataTree, parent_path};
+use crate::zookeeper::acl::AclList;
+use crate::zookeeper::stat::StatPersisted;
+
+/// Why nodes do not make a tree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// A child came before its parent, or has none.
+    #[error("node {0} has no parent")]
+    NoParent(String),
+    /// The same path twice.
+    #[error("node {0} appears twice")]
+    Twice(String),
+    /// The first node is not the root.
+    #[error("the first node is not the root")]
+    NoRoot,
+}
+
+/// A tree in the making.
+#[derive(Debug)]
+pub struct TreeLoader {
+    tree: DataTree,
+    /// The tree's number of each of the snapshot's ACL keys.
+    acls: HashMap<i64, u32>,
+    lost_acls: BTreeSet<i64>,
+    last_parent: NodeId,
+}
+
+impl TreeLoader {
+    /// An empty tree.
+    pub fn new(digest_enabled: bool) -> Self {
+        TreeLoader {
+            tree: DataTree::empty(digest_enabled),
+            acls: HashMap::from([(-1, OPEN)]),
+            lost_acls: BTreeSet::new(),
+            last_parent: NONE,
+        }
+    }
+
+    /// An entry of the snapshot's ACL table.
+    pub fn add_acl(&mut self, key: i64, list: &AclList) {
+        let number = self.tree.acls.acquire(list);
+        if key == -1 {
+            // Whatever the table says, -1 is the open ACL.
+            self.tree.acls.release(number);
+        } else if let Some(before) = self.acls.insert(key, number) {
+            self.tree.acls.release(before);
+        }
+    }
+
+    /// A node, after its parent; the root, whose path is empty, first. A node may name an ACL that
+    /// the table lacks, since ZooKeeper writes the table first and goes on working meanwhile: a later
+    /// transaction in the log sets it then; if none does, nobody may touch the node.
+    pub fn add_node(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl_key: i64,
+        stat: &StatPersisted,
+    ) -> Result<(), LoadError> {
+        let parent = self.parent(path)?;
+        let acl = if let Some(&number) = self.acls.get(&acl_key) {
+            self.tree.acls.acquire_number(number)
+        } else {
+            self.lost_acls.insert(acl_key);
+            self.tree.acls.acquire(closed())
+        };
+        self.tree.insert_below(parent, path.into(), data.map(Box::from), acl, stat);
+        Ok(())
+    }
+
+    fn parent(&mut self, path: &str) -> Result<NodeId, LoadError> {
+        if path.is_empty() {
+            return match self.tree.slab.len() {
+                0 => Ok(NONE),
+                _ => Err(LoadError::Twice("/".to_owned())),
+            };
+        }
+        if self.tree.slab.len() == 0 {
+            return Err(LoadError::NoRoot);
+        }
+        let no_parent = || LoadError::NoParent(path.to_owned());
+        let parent = parent_path(path).ok_or_else(no_parent)?;
+        // Siblings mostly follow one another.
+        if self.last_parent == NONE || self.tree.slab.node(self.last_parent).path() != parent {
+            self.last_parent = self.tree.find(parent).ok_or_else(no_parent)?;
+        }
+        if self.tree.contains(path) {
+            return Err(LoadError::Twice(path.to_owned()));
+        }
+        Ok(self.last_parent)
+    }
+
+    /// The tree at `zxid`, and the ACL keys that the table lacked.
+    pub fn finish(mut self, zxid: i64) -> Result<(DataTree, BTreeSet<i64>), LoadError> {
+        if self.tree.slab.len() == 0 {
+            return Err(LoadError::NoRoot);
+        }
+        // The table's own hold on the lists ends: those that no node uses go.
+        for (key, number) in self.acls {
+            if key != -1 {
+                self.tree.acls.release(number);
+            }
+        }
+        self.tree.last_zxid = zxid;
+        Ok((self.tree, self.lost_acls))
+    }
+}

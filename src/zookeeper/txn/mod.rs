@@ -1,0 +1,4 @@
+//! Transactions: requests turned into absolute effects, which the log keeps and the tree applies.
+
+pub mod apply;
+pub mod record;
