@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::cluster::{ClusterAdmin, ConfigMap, ImageHandle, TopicConfig};
 use crate::config::BrokerConfig;
 
+use log::LogManager;
 pub use partitions::{LedPartition, PartitionManager};
 pub use producer_ids::ProducerIds;
 
@@ -30,6 +31,8 @@ pub struct BrokerContext {
     pub partitions: PartitionManager,
     /// Producer ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// Every log of this broker, led or not.
+    pub logs: Arc<LogManager>,
 }
 
 impl BrokerContext {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kafka_protocol::ResponseError;
 use uuid::Uuid;
 
+use super::log::PartitionLog;
 use crate::cluster::TopicImage;
 
 /// A partition that this broker leads.
@@ -16,6 +17,8 @@ pub struct LedPartition {
     pub partition: i32,
     /// The leader epoch.
     pub leader_epoch: i32,
+    /// Its log.
+    pub log: Arc<PartitionLog>,
 }
 
 /// Finds the partitions that this broker leads.
