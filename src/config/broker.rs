@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ListenAddress;
+use super::keys::{self, Owner};
+use super::listeners;
+use super::settings::Settings;
 
 /// One entry of `listeners`, with what clients are told to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,7 @@ pub struct ListenerConfig {
     /// Where to listen.
     pub bind: ListenAddress,
     /// `advertised.listeners`; unset = the bound address (a wildcard becomes the machine's name).
+    /// Port 0 is the bound port.
     pub advertised: Option<ListenAddress>,
 }
 
@@ -30,7 +34,8 @@ pub struct BrokerConfig {
     pub rack: Option<String>,
     /// `log.dirs` or `log.dir`.
     pub log_dirs: Vec<PathBuf>,
-    /// `zookeeper.connect` without the chroot: `host:port[,host:port]`.
+    /// `zookeeper.connect` without the chroot: `host:port[,host:port]`. Empty with `embedded` until
+    /// the coordinator of the same process has its port.
     pub zookeeper_connect: String,
     /// The chroot of `zookeeper.connect`, `/a/b`, or empty.
     pub zookeeper_chroot: String,
@@ -60,7 +65,8 @@ pub struct BrokerConfig {
     pub fetch_max_bytes: usize,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
-    /// `log.flush.scheduler.interval.ms`, how often `flush.ms` is looked at.
+    /// `log.flush.scheduler.interval.ms`, how often `flush.ms` is looked at. Kafka's default is
+    /// never, so that a topic's `flush.ms` alone does nothing; ours is 3 s, so that it does.
     pub flush_check_interval: Duration,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration: Duration,
@@ -69,7 +75,7 @@ pub struct BrokerConfig {
     pub topic_defaults: BTreeMap<String, String>,
     /// Every key of the file and overrides as given, for `DescribeConfigs`.
     pub given: BTreeMap<String, String>,
-    /// Whether this broker and its coordinator are the embedded default of one process.
+    /// Whether this broker uses the coordinator of its own process, `zookeeper.connect` being unset.
     pub embedded: bool,
 }
 
@@ -107,4 +113,243 @@ impl Default for BrokerConfig {
             embedded: false,
         }
     }
+}
+
+/// The longest time between two looks at `flush.ms` unless a file says otherwise.
+const FLUSH_CHECK_INTERVAL_MS: i64 = 3_000;
+
+impl BrokerConfig {
+    /// The typed values of the broker's keys; what is wrong goes to `settings`.
+    ///
+    /// `own_coordinator` says that a coordinator runs in the same process, which is the one to use
+    /// unless `zookeeper.connect` names another.
+    pub(super) fn from_settings(settings: &mut Settings, own_coordinator: bool) -> Self {
+        const OWNER: Owner = Owner::Broker;
+        let broker_id = broker_id(settings);
+        let reserved_max = settings.number(OWNER, "reserved.broker.max.id");
+        let generated = settings.flag(OWNER, "broker.id.generation.enable");
+        if broker_id < 0 && !generated {
+            settings.problem("broker.id", "not set, and broker.id.generation.enable is false");
+        } else if generated && i64::from(broker_id) > reserved_max {
+            let reason = format!(
+                "expected at most reserved.broker.max.id, {reserved_max}, above which ids are generated"
+            );
+            settings.problem("broker.id", &reason);
+        }
+
+        let listeners = listeners::from_settings(settings);
+        let rack = settings.text(OWNER, "broker.rack").filter(|rack| !rack.is_empty());
+        let mut log_dirs = settings.list(OWNER, "log.dirs");
+        if log_dirs.is_empty() && !settings.is_given("log.dirs") {
+            log_dirs = settings.list(OWNER, "log.dir");
+        }
+        if log_dirs.is_empty() {
+            settings.problem("log.dirs", "expected at least one directory");
+        }
+
+        let connect = settings.text(OWNER, "zookeeper.connect").filter(|text| !text.is_empty());
+        let (zookeeper_connect, zookeeper_chroot) = match &connect {
+            Some(text) => connect_string(text).unwrap_or_else(|reason| {
+                settings.problem("zookeeper.connect", &reason);
+                Default::default()
+            }),
+            None if own_coordinator => Default::default(),
+            None => {
+                let reason = "not set, and no coordinator runs in this process: expected \
+                              host:port[,host:port][/chroot]";
+                settings.problem("zookeeper.connect", reason);
+                Default::default()
+            }
+        };
+        let session_timeout = settings.number(OWNER, "zookeeper.session.timeout.ms");
+        let connection_timeout = settings
+            .text(OWNER, "zookeeper.connection.timeout.ms")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(session_timeout);
+
+        let flush_check = if settings.is_given("log.flush.scheduler.interval.ms") {
+            settings.number(OWNER, "log.flush.scheduler.interval.ms")
+        } else {
+            FLUSH_CHECK_INTERVAL_MS
+        };
+        let replication = settings.number(OWNER, "default.replication.factor");
+        let Ok(default_replication_factor) = i16::try_from(replication) else {
+            settings.problem("default.replication.factor", "expected a number below 32768");
+            return BrokerConfig::default();
+        };
+
+        BrokerConfig {
+            broker_id,
+            listeners,
+            rack,
+            log_dirs: log_dirs.into_iter().map(PathBuf::from).collect(),
+            zookeeper_connect,
+            zookeeper_chroot,
+            zookeeper_session_timeout: milliseconds(session_timeout),
+            zookeeper_connection_timeout: milliseconds(connection_timeout),
+            reserved_broker_max_id: narrow(reserved_max),
+            auto_create_topics: settings.flag(OWNER, "auto.create.topics.enable"),
+            delete_topic_enable: settings.flag(OWNER, "delete.topic.enable"),
+            num_partitions: narrow(settings.number(OWNER, "num.partitions")),
+            default_replication_factor,
+            socket_request_max_bytes: count(settings.number(OWNER, "socket.request.max.bytes")),
+            max_connections: cap(settings.number(OWNER, "max.connections")),
+            max_connections_per_ip: cap(settings.number(OWNER, "max.connections.per.ip")),
+            connections_max_idle: match settings.number(OWNER, "connections.max.idle.ms") {
+                never if never < 0 => Duration::MAX,
+                ms => milliseconds(ms),
+            },
+            fetch_max_bytes: count(settings.number(OWNER, "fetch.max.bytes")),
+            retention_check_interval: milliseconds(
+                settings.number(OWNER, "log.retention.check.interval.ms"),
+            ),
+            flush_check_interval: milliseconds(flush_check),
+            producer_id_expiration: milliseconds(
+                settings.number(OWNER, "producer.id.expiration.ms"),
+            ),
+            topic_defaults: topic_defaults(settings),
+            given: settings
+                .given
+                .iter()
+                .filter(|(key, _)| keys::known(key).iter().any(|known| known.owner == OWNER))
+                .map(|(key, given)| (key.clone(), given.value.clone()))
+                .collect(),
+            embedded: own_coordinator && connect.is_none(),
+        }
+    }
+}
+
+/// `broker.id`, or `node.id` in its place: Kafka 3.9 takes either.
+fn broker_id(settings: &mut Settings) -> i32 {
+    let broker_id = narrow(settings.number(Owner::Broker, "broker.id"));
+    if !settings.is_given("node.id") {
+        return broker_id;
+    }
+    let node_id = narrow(settings.number(Owner::Broker, "node.id"));
+    if settings.is_given("broker.id") && broker_id != node_id {
+        settings.problem("node.id", "expected the same number as broker.id, or only one of them");
+    }
+    node_id
+}
+
+/// How a topic key's default is written in the broker's file: the first of these that is set,
+/// each with the factor that makes it the topic key's unit (`KafkaConfig`, `ServerTopicConfigSynonyms`).
+const TOPIC_SYNONYMS: &[(&str, &[(&str, i64)])] = &[
+    ("cleanup.policy", &[("log.cleanup.policy", 1)]),
+    ("compression.type", &[("compression.type", 1)]),
+    ("file.delete.delay.ms", &[("log.segment.delete.delay.ms", 1)]),
+    ("flush.messages", &[("log.flush.interval.messages", 1)]),
+    ("flush.ms", &[("log.flush.interval.ms", 1), ("log.flush.scheduler.interval.ms", 1)]),
+    ("index.interval.bytes", &[("log.index.interval.bytes", 1)]),
+    ("max.message.bytes", &[("message.max.bytes", 1)]),
+    (
+        "message.timestamp.after.max.ms",
+        &[
+            ("log.message.timestamp.after.max.ms", 1),
+            ("log.message.timestamp.difference.max.ms", 1),
+        ],
+    ),
+    (
+        "message.timestamp.before.max.ms",
+        &[
+            ("log.message.timestamp.before.max.ms", 1),
+            ("log.message.timestamp.difference.max.ms", 1),
+        ],
+    ),
+    ("message.timestamp.type", &[("log.message.timestamp.type", 1)]),
+    ("min.insync.replicas", &[("min.insync.replicas", 1)]),
+    ("preallocate", &[("log.preallocate", 1)]),
+    ("retention.bytes", &[("log.retention.bytes", 1)]),
+    (
+        "retention.ms",
+        &[
+            ("log.retention.ms", 1),
+            ("log.retention.minutes", 60_000),
+            ("log.retention.hours", 3_600_000),
+        ],
+    ),
+    ("segment.bytes", &[("log.segment.bytes", 1)]),
+    ("segment.index.bytes", &[("log.index.size.max.bytes", 1)]),
+    ("segment.jitter.ms", &[("log.roll.jitter.ms", 1), ("log.roll.jitter.hours", 3_600_000)]),
+    ("segment.ms", &[("log.roll.ms", 1), ("log.roll.hours", 3_600_000)]),
+];
+
+/// The topic defaults that the file sets, under the topics' own keys and in their units.
+fn topic_defaults(settings: &mut Settings) -> BTreeMap<String, String> {
+    let mut defaults = BTreeMap::new();
+    for (topic_key, synonyms) in TOPIC_SYNONYMS {
+        let mut chosen = None;
+        for (key, factor) in *synonyms {
+            let value = settings.text(Owner::Broker, key);
+            if chosen.is_none() && settings.is_given(key) {
+                chosen = value.map(|value| (*key, value, *factor));
+            }
+        }
+        let Some((key, mut value, factor)) = chosen else { continue };
+        if factor != 1
+            && let Some(number) = keys::parse_number(&value)
+        {
+            value = number.saturating_mul(factor).to_string();
+        }
+        if *topic_key == "retention.ms" {
+            match keys::parse_number(&value) {
+                Some(0) => settings.problem(key, "expected -1 (for ever) or at least 1"),
+                Some(below) if below < 0 => "-1".clone_into(&mut value),
+                _ => {}
+            }
+        }
+        if *topic_key == "cleanup.policy" && value.contains("compact") {
+            settings.problem(
+                key,
+                "compaction is not built yet, and deleting by age instead would lose records",
+            );
+        }
+        defaults.insert((*topic_key).to_owned(), value);
+    }
+    defaults
+}
+
+/// `zookeeper.connect` as its servers and its chroot (empty for `/`).
+fn connect_string(text: &str) -> Result<(String, String), String> {
+    let (servers, chroot) = match text.find('/') {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let chroot = chroot.trim_end_matches('/');
+    if chroot.contains("//") || chroot.split('/').any(|name| name == "." || name == "..") {
+        return Err(format!("expected a chroot like /kafka, not {chroot}"));
+    }
+    let mut parsed = Vec::new();
+    for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {
+        let server = if server.ends_with(']') || !server.contains(':') {
+            format!("{server}:2181")
+        } else {
+            server.to_owned()
+        };
+        if ListenAddress::parse(&server).is_none_or(|at| at.host.is_empty() || at.port == 0) {
+            return Err(format!("expected host:port[,host:port][/chroot], not {server}"));
+        }
+        parsed.push(server);
+    }
+    if parsed.is_empty() {
+        return Err("expected host:port[,host:port][/chroot]".to_owned());
+    }
+    Ok((parsed.join(","), chroot.to_owned()))
+}
+
+fn milliseconds(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+fn narrow(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn count(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(0)
+}
+
+/// A cap of connections: Kafka's default, the largest 32-bit number, is none.
+fn cap(number: i64) -> usize {
+    if number >= i64::from(i32::MAX) { usize::MAX } else { count(number) }
 }

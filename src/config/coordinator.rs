@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ListenAddress;
+use super::keys::Owner;
+use super::settings::Settings;
 
 /// What a coordinator is started with. Defaults are Apache ZooKeeper's.
 #[derive(Debug, Clone)]
@@ -82,4 +84,118 @@ impl Default for CoordinatorConfig {
             znode_depth_max: 1_000,
         }
     }
+}
+
+/// The fewest snapshots that ZooKeeper's `PurgeTxnLog` keeps.
+const SNAP_RETAIN_COUNT_MIN: i64 = 3;
+
+impl CoordinatorConfig {
+    /// The typed values of the coordinator's keys; what is wrong goes to `settings`.
+    pub(super) fn from_settings(settings: &mut Settings) -> Self {
+        const OWNER: Owner = Owner::Coordinator;
+        let defaults = CoordinatorConfig::default();
+        let host = settings.text(OWNER, "clientPortAddress").unwrap_or_default();
+        let port = match settings.text(OWNER, "clientPort") {
+            Some(port) => port.parse().unwrap_or_default(),
+            None => {
+                settings.problem("clientPort", "not set, so the coordinator has no port to serve");
+                0
+            }
+        };
+        let data_dir = settings.text(OWNER, "dataDir").filter(|dir| !dir.is_empty());
+        if data_dir.is_none() {
+            settings.problem("dataDir", "not set, so the coordinator has no place for its data");
+        }
+        let data_dir = data_dir.map_or(defaults.data_dir, PathBuf::from);
+        let data_log_dir = settings
+            .text(OWNER, "dataLogDir")
+            .filter(|dir| !dir.is_empty())
+            .map_or_else(|| data_dir.clone(), PathBuf::from);
+
+        let tick_ms = settings.number(OWNER, "tickTime");
+        let min_ms = ticks_unless_set(settings.number(OWNER, "minSessionTimeout"), 2, tick_ms);
+        let max_ms = ticks_unless_set(settings.number(OWNER, "maxSessionTimeout"), 20, tick_ms);
+        if min_ms > max_ms {
+            settings.problem(
+                "minSessionTimeout",
+                &format!("{min_ms} ms is larger than maxSessionTimeout, {max_ms} ms"),
+            );
+        }
+
+        let mut snap_retain_count = settings.number(OWNER, "autopurge.snapRetainCount");
+        if snap_retain_count < SNAP_RETAIN_COUNT_MIN {
+            settings.warnings.push(format!(
+                "autopurge.snapRetainCount={snap_retain_count}: at least \
+                 {SNAP_RETAIN_COUNT_MIN} snapshots are kept, as ZooKeeper keeps them"
+            ));
+            snap_retain_count = SNAP_RETAIN_COUNT_MIN;
+        }
+        let purge_interval = settings.text(OWNER, "autopurge.purgeInterval").unwrap_or_default();
+        let purge_interval = purge_interval_of(&purge_interval).unwrap_or_else(|| {
+            let expected = "expected hours, or a number with a unit: 30m, 12h, 1d";
+            settings.problem("autopurge.purgeInterval", expected);
+            Duration::ZERO
+        });
+
+        CoordinatorConfig {
+            client_address: ListenAddress { host, port },
+            data_dir,
+            data_log_dir,
+            tick_time: milliseconds(tick_ms),
+            min_session_timeout: milliseconds(min_ms),
+            max_session_timeout: milliseconds(max_ms),
+            max_client_cnxns: count(settings.number(OWNER, "maxClientCnxns")),
+            max_cnxns: count(settings.number(OWNER, "maxCnxns")),
+            jute_max_buffer: count(settings.number(OWNER, "jute.maxbuffer")),
+            snap_count: size(settings.number(OWNER, "snapCount")).max(2),
+            snap_size_limit: size(settings.number(OWNER, "snapSizeLimitInKb")).saturating_mul(1024),
+            pre_alloc_size: size(settings.number(OWNER, "preAllocSize")).saturating_mul(1024),
+            snap_retain_count: count(snap_retain_count),
+            purge_interval,
+            force_sync: settings.text(OWNER, "forceSync").as_deref() != Some("no"),
+            global_outstanding_limit: count(settings.number(OWNER, "globalOutstandingLimit")),
+            four_letter_whitelist: settings.list(OWNER, "4lw.commands.whitelist"),
+            digest_enabled: settings.flag(OWNER, "digest.enabled"),
+            trust_empty_snapshot: settings.flag(OWNER, "snapshot.trust.empty"),
+            skip_acl: settings.text(OWNER, "skipACL").as_deref() == Some("yes"),
+            super_digest: settings
+                .given
+                .get("DigestAuthenticationProvider.superDigest")
+                .map(|given| given.value.clone()),
+            znode_depth_max: count(settings.number(Owner::Process, "doorkeeper.znode.depth.max")),
+        }
+    }
+}
+
+/// A session timeout: −1 is so many ticks.
+fn ticks_unless_set(ms: i64, ticks: i64, tick_ms: i64) -> i64 {
+    if ms == -1 { ticks.saturating_mul(tick_ms) } else { ms.max(0) }
+}
+
+fn milliseconds(ms: i64) -> Duration {
+    Duration::from_millis(size(ms))
+}
+
+/// A number that means nothing below zero; ZooKeeper takes a negative cap as no cap.
+fn size(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+fn count(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(0)
+}
+
+/// `autopurge.purgeInterval`: hours where no unit follows, else `ms`, `s`, `m`, `h` or `d`.
+fn purge_interval_of(text: &str) -> Option<Duration> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit.trim() {
+        "" | "h" => 3_600_000,
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(unit_ms)?))
 }

@@ -2,9 +2,15 @@
 
 pub mod broker;
 pub mod coordinator;
+pub mod keys;
+mod listeners;
+pub mod load;
+pub mod properties;
+pub mod settings;
 
 pub use broker::BrokerConfig;
 pub use coordinator::CoordinatorConfig;
+pub use load::{ConfigError, Configuration, load};
 
 /// A host and port to listen on or to reach; port 0 lets the system choose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,6 +21,14 @@ pub struct ListenAddress {
     pub port: u16,
 }
 
+impl ListenAddress {
+    /// `host:port`, an IPv6 address in brackets; `None` for anything else.
+    pub fn parse(text: &str) -> Option<ListenAddress> {
+        let (host, port) = split_host_port(text)?;
+        Some(ListenAddress { host: host.to_owned(), port })
+    }
+}
+
 impl std::fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.host.contains(':') {
@@ -23,4 +37,17 @@ impl std::fmt::Display for ListenAddress {
             write!(f, "{}:{}", self.host, self.port)
         }
     }
+}
+
+/// `host:port` in its parts. The host may be empty, or an IPv6 address in brackets.
+fn split_host_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.trim().rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '%');
+    (host.chars().all(allowed) && port.bytes().all(|b| b.is_ascii_digit()))
+        .then(|| Some((host, port.parse().ok()?)))?
 }

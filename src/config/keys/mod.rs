@@ -1,0 +1,320 @@
+//! The tables of keys: what Kafka 3.9, ZooKeeper 3.9 and doorkeeper know, and what is done of each.
+
+mod broker;
+mod coordinator;
+mod own;
+mod topic;
+
+pub use broker::BROKER_KEYS;
+pub use coordinator::COORDINATOR_KEYS;
+pub use own::OWN_KEYS;
+pub use topic::TOPIC_KEYS;
+
+use coordinator::COORDINATOR_PREFIXES;
+
+/// The type of a key's value, as Kafka's `ConfigDef.Type` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`, in any case.
+    Boolean,
+    /// Any text.
+    String,
+    /// A whole number of 32 bits.
+    Int,
+    /// A whole number of 16 bits.
+    Short,
+    /// A whole number of 64 bits.
+    Long,
+    /// A decimal number.
+    Double,
+    /// Texts with commas between them.
+    List,
+    /// The name of a Java class.
+    Class,
+    /// Text that is never shown.
+    Password,
+}
+
+/// What is done of a key that a file sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// It takes effect.
+    Used,
+    /// It is accepted with a warning and changes nothing.
+    Unused,
+    /// Neglecting it would protect less or risk data, so a value other than the default stops the
+    /// start. The text is what isn't built yet.
+    Refused(&'static str),
+}
+
+/// One key that a configuration file may hold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Key {
+    /// The name as it stands in the file.
+    pub name: &'static str,
+    /// The type of its value.
+    pub kind: Kind,
+    /// The default as text; `None` is no value (`null` in Kafka).
+    pub default: Option<&'static str>,
+    /// What is done of it.
+    pub used: Use,
+    /// The lowest and highest number allowed.
+    pub bounds: (i64, i64),
+    /// The texts allowed; empty allows any. For a list: of each entry.
+    pub choices: &'static [&'static str],
+}
+
+impl Key {
+    const fn at_least(mut self, min: i64) -> Self {
+        self.bounds.0 = min;
+        self
+    }
+
+    const fn between(mut self, min: i64, max: i64) -> Self {
+        self.bounds = (min, max);
+        self
+    }
+
+    const fn one_of(mut self, choices: &'static [&'static str]) -> Self {
+        self.choices = choices;
+        self
+    }
+
+    /// Whether its value must not be shown.
+    pub fn is_secret(&self) -> bool {
+        self.kind == Kind::Password
+    }
+
+    /// Whether `value` is one that the key allows; the error says what was expected.
+    ///
+    /// # Errors
+    /// What was expected instead, to follow "expected".
+    pub fn check(&self, value: &str) -> Result<(), String> {
+        let number = |min: i64, max: i64| {
+            let (min, max) = (min.max(self.bounds.0), max.min(self.bounds.1));
+            match parse_number(value) {
+                Some(n) if (min..=max).contains(&n) => Ok(()),
+                _ if max == i64::MAX && min == i64::MIN => Err("a whole number".to_owned()),
+                _ if max >= i64::from(i32::MAX) && min > i64::from(i32::MIN) => {
+                    Err(format!("a whole number of at least {min}"))
+                }
+                _ => Err(format!("a whole number from {min} to {max}")),
+            }
+        };
+        let chosen = |text: &str| {
+            if self.choices.is_empty() || self.choices.contains(&text) {
+                Ok(())
+            } else {
+                Err(format!("one of {}", self.choices.join(", ")))
+            }
+        };
+        match self.kind {
+            Kind::Boolean => match value.to_ascii_lowercase().as_str() {
+                "true" | "false" => Ok(()),
+                _ => Err("true or false".to_owned()),
+            },
+            Kind::Int => number(i32::MIN.into(), i32::MAX.into()),
+            Kind::Short => number(i16::MIN.into(), i16::MAX.into()),
+            Kind::Long => number(i64::MIN, i64::MAX),
+            Kind::Double => match value.parse::<f64>() {
+                Ok(n) if n.is_finite() => Ok(()),
+                _ => Err("a decimal number".to_owned()),
+            },
+            Kind::String => chosen(value),
+            Kind::List => value
+                .split(',')
+                .map(str::trim)
+                .filter(|entry| !entry.is_empty())
+                .try_for_each(chosen),
+            Kind::Class | Kind::Password => Ok(()),
+        }
+    }
+}
+
+/// A whole number as Kafka and ZooKeeper write it: decimal, or hexadecimal after `0x`.
+pub fn parse_number(text: &str) -> Option<i64> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => i64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, used: Use) -> Key {
+    Key { name, kind, default, used, bounds: (i64::MIN, i64::MAX), choices: &[] }
+}
+
+macro_rules! constructors {
+    ($($name:ident $kind:ident)*) => {$(
+        const fn $name(name: &'static str, default: Option<&'static str>, used: Use) -> Key {
+            key(name, Kind::$kind, default, used)
+        }
+    )*};
+}
+
+constructors! {
+    boolean Boolean
+    string String
+    int Int
+    short Short
+    long Long
+    double Double
+    list List
+    class Class
+    password Password
+}
+
+/// Which part of doorkeeper a key belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// ZooKeeper's keys.
+    Coordinator,
+    /// Kafka's keys.
+    Broker,
+    /// Keys of the process: `doorkeeper.*` and `process.roles`.
+    Process,
+}
+
+/// What is known of a key name.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// Whose key it is.
+    pub owner: Owner,
+    /// What is done of it.
+    pub used: Use,
+    /// Its row of the table; `None` for a member of a family such as `ssl.*`.
+    pub key: Option<&'static Key>,
+}
+
+/// Keys of Kafka before 3.0, which real files still carry, with what took their place.
+const RETIRED: &[(&str, &str)] = &[
+    ("advertised.host.name", "advertised.listeners"),
+    ("advertised.port", "advertised.listeners"),
+    ("host.name", "listeners"),
+    ("port", "listeners"),
+    ("quota.consumer.default", "quotas"),
+    ("quota.producer.default", "quotas"),
+    ("zookeeper.sync.time.ms", "nothing"),
+    ("inter.broker.protocol", "inter.broker.listener.name"),
+];
+
+/// The key that took the place of one that Kafka 3 no longer reads.
+pub fn successor(name: &str) -> Option<&'static str> {
+    RETIRED.iter().find(|(retired, _)| *retired == name).map(|(_, successor)| *successor)
+}
+
+fn row(table: &'static [Key], name: &str) -> Option<&'static Key> {
+    table.iter().find(|key| key.name == name)
+}
+
+/// Every owner that knows `name`: two where Kafka and ZooKeeper share a name or a family (`ssl.`).
+pub fn known(name: &str) -> Vec<Known> {
+    let mut found = Vec::new();
+    for (owner, table) in [
+        (Owner::Process, OWN_KEYS),
+        (Owner::Coordinator, COORDINATOR_KEYS),
+        (Owner::Broker, BROKER_KEYS),
+    ] {
+        if let Some(key) = row(table, name) {
+            found.push(Known { owner, used: key.used, key: Some(key) });
+        }
+    }
+    if !found.iter().any(|known| known.owner != Owner::Broker)
+        && let Some((_, used)) =
+            COORDINATOR_PREFIXES.iter().find(|(prefix, _)| name.starts_with(prefix))
+    {
+        found.push(Known { owner: Owner::Coordinator, used: *used, key: None });
+    }
+    if found.is_empty() && successor(name).is_some() {
+        found.push(Known { owner: Owner::Broker, used: Use::Unused, key: None });
+    }
+    if found.is_empty()
+        && let Some(rest) = name.strip_prefix("listener.name.")
+        && let Some((_, rest)) = rest.split_once('.')
+    {
+        // `listener.name.<listener>.[<mechanism>.]<key>`: the key with one listener's own value.
+        let secured = rest.contains("ssl.") || rest.contains("sasl.");
+        let used = if secured {
+            Use::Refused("TLS and SASL")
+        } else {
+            row(BROKER_KEYS, rest).map_or(Use::Unused, |key| match key.used {
+                Use::Used => Use::Unused,
+                other => other,
+            })
+        };
+        found.push(Known { owner: Owner::Broker, used, key: None });
+    }
+    found
+}
+
+/// The known name that is most like `name`.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let lower = name.to_ascii_lowercase();
+    [OWN_KEYS, COORDINATOR_KEYS, BROKER_KEYS]
+        .into_iter()
+        .flatten()
+        .map(|key| (strsim::jaro_winkler(&lower, &key.name.to_ascii_lowercase()), key.name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_sorted_and_their_defaults_are_valid() {
+        for table in [OWN_KEYS, COORDINATOR_KEYS, BROKER_KEYS, TOPIC_KEYS] {
+            assert!(table.is_sorted_by(|a, b| a.name < b.name));
+            for key in table {
+                if let Some(default) = key.default {
+                    assert_eq!(key.check(default), Ok(()), "the default of {}", key.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_says_what_it_expects() {
+        for (name, value, expected) in [
+            ("tickTime", "fast", "a whole number of at least 1"),
+            ("clientPort", "70000", "a whole number from 0 to 65535"),
+            ("num.partitions", "0", "a whole number of at least 1"),
+            ("delete.topic.enable", "yes", "true or false"),
+            ("log.message.timestamp.type", "Now", "one of CreateTime, LogAppendTime"),
+            ("log.cleanup.policy", "delete,squash", "one of compact, delete"),
+            ("log.retention.ms", "1.5", "a whole number"),
+        ] {
+            let key = known(name)[0].key.unwrap();
+            assert_eq!(key.check(value), Err(expected.to_owned()), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn families_and_listener_keys_are_known() {
+        for (name, used) in [
+            ("ssl.keyStore.location", Use::Refused("TLS")),
+            ("authProvider.1", Use::Refused("authentication providers")),
+            ("metricsProvider.httpPort", Use::Unused),
+            ("listener.name.external.ssl.keystore.location", Use::Refused("TLS and SASL")),
+            ("listener.name.external.max.connections", Use::Unused),
+            ("host.name", Use::Unused),
+        ] {
+            assert_eq!(known(name).first().map(|known| known.used), Some(used), "{name}");
+        }
+        assert!(known("no.such.key").is_empty());
+    }
+
+    #[test]
+    fn the_nearest_key_is_found() {
+        for (typo, meant) in [
+            ("log.retention.hour", "log.retention.hours"),
+            ("clientport", "clientPort"),
+            ("zookeeper.conect", "zookeeper.connect"),
+            ("doorkeeper.http.listner", "doorkeeper.http.listener"),
+        ] {
+            assert_eq!(nearest(typo), Some(meant));
+        }
+        assert_eq!(nearest("xyzzy"), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! Files and overrides in; the roles to start and their typed configurations out.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::keys::{self, Owner, Use};
+use super::settings::{Effective, Given, Origin, Settings, shown};
+use super::{BrokerConfig, CoordinatorConfig, ListenAddress, properties};
+use crate::limits;
+
+/// What a process is started with.
+#[derive(Debug)]
+pub struct Configuration {
+    /// The coordinator's, where the role is started.
+    pub coordinator: Option<CoordinatorConfig>,
+    /// The broker's, where the role is started.
+    pub broker: Option<BrokerConfig>,
+    /// `doorkeeper.http.listener`; `None` is no HTTP.
+    pub http: Option<ListenAddress>,
+    /// What an operator should know, one line each: keys that change nothing, most of all.
+    pub warnings: Vec<String>,
+    /// Keys of files that nobody knows, one line each with the nearest known one.
+    pub unknown: Vec<String>,
+    /// Every key that takes effect, with its value and origin.
+    pub effective: Vec<Effective>,
+}
+
+/// Why a configuration can't be used: one line for each problem.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .problems.join("\n"))]
+pub struct ConfigError {
+    /// One line each, with key, value, origin and what was expected.
+    pub problems: Vec<String>,
+}
+
+/// The roles of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Roles {
+    coordinator: bool,
+    broker: bool,
+}
+
+/// Reads the files (none: the embedded default) and lays the overrides (`KEY=VALUE`) over them.
+///
+/// A file with `clientPort`, `dataDir` or `tickTime` is a `zoo.cfg`, any other one a
+/// `server.properties`; which of them are there says which roles start, unless `process.roles` does.
+/// The last file that sets a key wins, and an override over every file.
+///
+/// # Errors
+/// Every problem that was found, not only the first.
+pub fn load(files: &[PathBuf], overrides: &[String]) -> Result<Configuration, ConfigError> {
+    let mut settings = Settings::default();
+    let mut roles = Roles { coordinator: files.is_empty(), broker: files.is_empty() };
+    for file in files {
+        match read(file) {
+            Ok(found) => {
+                let kind = kind_of(&found);
+                roles.coordinator |= kind.coordinator;
+                roles.broker |= kind.broker;
+                settings.given.extend(found);
+            }
+            Err(problem) => settings.problems.push(problem),
+        }
+    }
+    for text in overrides {
+        match text.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => {
+                let given = Given { value: value.trim().to_owned(), origin: Origin::Override };
+                settings.given.insert(key.trim().to_owned(), given);
+            }
+            _ => settings.problems.push(format!("--override {text}: expected KEY=VALUE")),
+        }
+    }
+    if settings.is_given("process.roles") {
+        roles = named_roles(&mut settings);
+    }
+    let unknown = review(&mut settings, roles);
+    embedded_defaults(&mut settings, files.is_empty());
+    let coordinator = roles.coordinator.then(|| CoordinatorConfig::from_settings(&mut settings));
+    let broker =
+        roles.broker.then(|| BrokerConfig::from_settings(&mut settings, roles.coordinator));
+    let http = http_listener(&mut settings);
+    let Settings { problems, warnings, effective, .. } = settings;
+    if problems.is_empty() {
+        Ok(Configuration { coordinator, broker, http, warnings, unknown, effective })
+    } else {
+        Err(ConfigError { problems })
+    }
+}
+
+/// A file's keys; the last of two equal ones counts.
+fn read(path: &Path) -> Result<BTreeMap<String, Given>, String> {
+    let fail = |reason: String| format!("can't read {}: {reason}", path.display());
+    let file = std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(limits::CONFIG_FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| fail(e.to_string()))?;
+    if bytes.len() as u64 > limits::CONFIG_FILE_BYTES_MAX {
+        return Err(fail(format!("it is longer than {} bytes", limits::CONFIG_FILE_BYTES_MAX)));
+    }
+    let properties = properties::parse(&bytes).map_err(|e| fail(e.to_string()))?;
+    let path = Arc::new(path.to_owned());
+    Ok(properties
+        .into_iter()
+        .map(|property| {
+            let origin = Origin::File { path: Arc::clone(&path), line: property.line };
+            (property.key, Given { value: property.value, origin })
+        })
+        .collect())
+}
+
+/// The roles that a file asks for by the keys it holds: a file may hold both roles' keys.
+fn kind_of(found: &BTreeMap<String, Given>) -> Roles {
+    let has = |keys: &[&str]| keys.iter().any(|key| found.contains_key(*key));
+    let coordinator = has(&["clientPort", "dataDir", "tickTime"]);
+    let broker =
+        has(&["broker.id", "node.id", "listeners", "log.dirs", "log.dir", "zookeeper.connect"]);
+    Roles { coordinator, broker: broker || !coordinator }
+}
+
+fn named_roles(settings: &mut Settings) -> Roles {
+    const KEY: &str = "process.roles";
+    let mut roles = Roles { coordinator: false, broker: false };
+    for role in settings.list(Owner::Process, KEY) {
+        match role.as_str() {
+            "coordinator" => roles.coordinator = true,
+            "broker" => roles.broker = true,
+            "gateway" => settings.problem(KEY, "the gateway role is not built yet"),
+            "controller" => settings.problem(
+                KEY,
+                "controller is a role of KRaft, which doorkeeper doesn't speak: a broker here is \
+                 elected controller through the coordinator (expected coordinator, broker)",
+            ),
+            other => {
+                settings.problem(KEY, &format!("{other}: expected coordinator, broker or both"));
+            }
+        }
+    }
+    if roles == (Roles { coordinator: false, broker: false }) && settings.problems.is_empty() {
+        settings.problem(KEY, "expected coordinator, broker or both");
+    }
+    roles
+}
+
+/// Looks at every given key: which stop the start, which change nothing, which nobody knows. The
+/// last are returned.
+fn review(settings: &mut Settings, roles: Roles) -> Vec<String> {
+    let running = |owner: Owner| match owner {
+        Owner::Coordinator => roles.coordinator,
+        Owner::Broker => roles.broker,
+        Owner::Process => true,
+    };
+    let given = settings.given.clone();
+    let (mut unknown, mut unused, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, value) in &given {
+        let known = keys::known(name);
+        if known.is_empty() {
+            let near = keys::nearest(name)
+                .map_or_else(String::new, |near| format!(" (the nearest known key is {near})"));
+            let line = format!("{}: unknown key{near}", shown(name, value));
+            if value.origin == Origin::Override || name.starts_with("doorkeeper.") {
+                settings.problems.push(line);
+            } else {
+                unknown.push(line);
+            }
+            continue;
+        }
+        let at = format!("{name} ({})", value.origin);
+        let Some(here) = known.iter().filter(|known| running(known.owner)).max_by_key(|known| {
+            match known.used {
+                Use::Refused(_) => 2,
+                Use::Used => 1,
+                Use::Unused => 0,
+            }
+        }) else {
+            idle.push(at);
+            continue;
+        };
+        match here.used {
+            Use::Used => {}
+            Use::Unused => {
+                if let Some(key) = here.key
+                    && let Err(expected) = key.check(&value.value)
+                {
+                    settings.problem(name, &format!("expected {expected}"));
+                }
+                unused.push(match keys::successor(name) {
+                    Some(successor) => format!("{at}: Kafka 3 reads {successor} instead"),
+                    None => at,
+                });
+            }
+            Use::Refused(what) => {
+                let default = here.key.and_then(|key| key.default).unwrap_or("");
+                if value.value.is_empty() || value.value.eq_ignore_ascii_case(default) {
+                    unused.push(at);
+                } else {
+                    let reason = format!("{what} is not built yet, and the file asks for it");
+                    settings.problem(name, &reason);
+                }
+            }
+        }
+    }
+    for (keys, what) in [
+        (unused, "known, but not used yet, so they change nothing"),
+        (idle, "keys of a role that this process doesn't start, so they change nothing"),
+    ] {
+        if !keys.is_empty() {
+            settings.warnings.push(format!("{what}: {}", keys.join(", ")));
+        }
+    }
+    if roles.coordinator {
+        review_servers(settings, &given);
+    }
+    unknown
+}
+
+/// `server.N`: one of them is a standalone server, as in ZooKeeper; more are an ensemble.
+fn review_servers(settings: &mut Settings, given: &BTreeMap<String, Given>) {
+    let servers: Vec<_> = given.iter().filter(|(key, _)| key.starts_with("server.")).collect();
+    let observer = |value: &str| value.to_ascii_lowercase().contains(":observer");
+    if let [(key, only)] = servers.as_slice()
+        && !observer(&only.value)
+    {
+        settings.warnings.push(format!(
+            "{}: the only server of its ensemble, so it runs standalone, as ZooKeeper runs it",
+            shown(key, only)
+        ));
+    } else if let Some((key, first)) = servers.first() {
+        settings.problems.push(format!(
+            "{}: {} server.N keys make an ensemble, which is not built yet; a single server would \
+             serve a part of its data as if it were the whole",
+            shown(key, first),
+            servers.len()
+        ));
+    }
+}
+
+/// The defaults below files and overrides: those of a start without files, and what
+/// `doorkeeper.data.dir` implies.
+fn embedded_defaults(settings: &mut Settings, no_files: bool) {
+    if no_files {
+        for (key, value) in [
+            ("autopurge.purgeInterval", "1"),
+            ("broker.id", "0"),
+            ("clientPort", "2181"),
+            ("clientPortAddress", "127.0.0.1"),
+            ("doorkeeper.data.dir", "doorkeeper-data"),
+            ("doorkeeper.http.listener", "127.0.0.1:9404"),
+            ("listeners", "PLAINTEXT://127.0.0.1:9092"),
+            ("tickTime", "2000"),
+        ] {
+            settings.embedded.insert(key, value.to_owned());
+        }
+    }
+    if let Some(dir) = settings.text(Owner::Process, "doorkeeper.data.dir") {
+        if dir.is_empty() {
+            settings.problem("doorkeeper.data.dir", "expected a directory");
+        }
+        for (key, below) in [("dataDir", "coordinator"), ("log.dir", "broker")] {
+            let path = Path::new(&dir).join(below);
+            settings.embedded.insert(key, path.to_string_lossy().into_owned());
+        }
+    }
+}
+
+fn http_listener(settings: &mut Settings) -> Option<ListenAddress> {
+    const KEY: &str = "doorkeeper.http.listener";
+    let text = settings.text(Owner::Process, KEY).filter(|text| !text.is_empty())?;
+    let address = ListenAddress::parse(&text);
+    if address.is_none() {
+        settings.problem(KEY, "expected host:port, or nothing for no HTTP");
+    }
+    address
+}

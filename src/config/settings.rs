@@ -1,0 +1,141 @@
+//! What files, overrides and defaults say together: each value with its origin, and what is wrong.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::keys::{self, Key, Owner};
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of a file.
+    File {
+        /// The file as it was named on the command line.
+        path: Arc<PathBuf>,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// `--override`.
+    Override,
+    /// The default of a start without files, or what `doorkeeper.data.dir` implies.
+    Embedded,
+    /// Kafka's or ZooKeeper's own default.
+    Default,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Override => f.write_str("--override"),
+            Origin::Embedded => f.write_str("doorkeeper's default"),
+            Origin::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value that somebody gave.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    pub(super) value: String,
+    pub(super) origin: Origin,
+}
+
+/// One line of the effective configuration.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    /// Whose key it is.
+    pub owner: Owner,
+    /// The key.
+    pub key: &'static str,
+    /// The value as text; `None` where nothing is set. Secrets show as `[hidden]`.
+    pub value: Option<String>,
+    /// Where the value comes from.
+    pub origin: Origin,
+}
+
+/// The layers of values, and what was found wrong while they were read.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    pub(super) given: BTreeMap<String, Given>,
+    pub(super) embedded: BTreeMap<&'static str, String>,
+    pub(super) problems: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    pub(super) effective: Vec<Effective>,
+}
+
+const HIDDEN: &str = "[hidden]";
+
+/// `key=value (origin)`, with secrets hidden.
+pub(super) fn shown(key: &str, given: &Given) -> String {
+    let secret = keys::known(key).iter().any(|known| known.key.is_some_and(Key::is_secret))
+        || key.to_ascii_lowercase().contains("password");
+    let value = if secret { HIDDEN } else { &given.value };
+    format!("{key}={value} ({})", given.origin)
+}
+
+impl Settings {
+    /// Whether a file or an override sets `key`.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.given.contains_key(key)
+    }
+
+    /// Says what is wrong with the value of `key`, whoever gave it.
+    pub(super) fn problem(&mut self, key: &str, reason: &str) {
+        let line = match self.given.get(key) {
+            Some(given) => format!("{}: {reason}", shown(key, given)),
+            None => format!("{key}: {reason}"),
+        };
+        self.problems.push(line);
+    }
+
+    /// The text of `key`: as given, or the default; `None` where neither is there. A value that its
+    /// row doesn't allow is a problem, and the default goes on in its place.
+    pub(super) fn text(&mut self, owner: Owner, key: &'static str) -> Option<String> {
+        let row = keys::known(key)
+            .into_iter()
+            .find(|known| known.owner == owner)
+            .and_then(|known| known.key);
+        let default = row.and_then(|row| row.default).map(str::to_owned);
+        let (mut value, mut origin) = match self.embedded.get(key) {
+            Some(value) => (Some(value.clone()), Origin::Embedded),
+            None => (default, Origin::Default),
+        };
+        if let Some(given) = self.given.get(key) {
+            match row.map_or(Ok(()), |row| row.check(&given.value)) {
+                Ok(()) => (value, origin) = (Some(given.value.clone()), given.origin.clone()),
+                Err(expected) => self.problem(key, &format!("expected {expected}")),
+            }
+        }
+        let hidden = row.is_some_and(Key::is_secret) && value.is_some();
+        self.effective.push(Effective {
+            owner,
+            key,
+            value: if hidden { Some(HIDDEN.to_owned()) } else { value.clone() },
+            origin,
+        });
+        value
+    }
+
+    /// The number of `key`, whose row has a default.
+    pub(super) fn number(&mut self, owner: Owner, key: &'static str) -> i64 {
+        self.text(owner, key).and_then(|text| keys::parse_number(&text)).unwrap_or_default()
+    }
+
+    /// The truth of `key`, whose row has a default.
+    pub(super) fn flag(&mut self, owner: Owner, key: &'static str) -> bool {
+        self.text(owner, key).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    /// The entries of `key`, without empty ones.
+    pub(super) fn list(&mut self, owner: Owner, key: &'static str) -> Vec<String> {
+        self.text(owner, key)
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+}
