@@ -1,0 +1,211 @@
+//! The rows of the table: each puts the same load on both sides, in turn, round after round.
+
+mod coordinator;
+mod metadata;
+mod million;
+mod records;
+mod start;
+mod tools;
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::load::{Extent, Measured};
+use crate::options::Options;
+use crate::report::{Client, LoadRow, Report, Sample};
+use crate::server::{Roles, Server, Side};
+
+/// The peers' names in the table.
+const KAFKA: &str = "Kafka 3.9.1";
+const ZOOKEEPER: &str = "ZooKeeper 3.9.4";
+
+/// Every row's name, in the order of the table.
+pub fn names() -> Vec<String> {
+    let mut names = Vec::new();
+    names.extend(metadata::NAMES.map(str::to_owned));
+    names.extend(records::NAMES.map(str::to_owned));
+    names.extend(tools::NAMES.map(str::to_owned));
+    names.extend(coordinator::names());
+    names.extend(start::NAMES.map(str::to_owned));
+    names.push(million::NAME.to_owned());
+    names
+}
+
+/// A run of the benchmark.
+#[derive(Debug)]
+pub struct Bench {
+    options: Options,
+    /// What was found so far.
+    pub report: Report,
+    /// The rows that failed, with the reason.
+    pub failures: Vec<String>,
+}
+
+impl Bench {
+    /// Prepares a run: the folder for data is emptied.
+    pub fn new(mut options: Options) -> Result<Self> {
+        let known = names();
+        for asked in &options.rows {
+            if !known.iter().any(|name| name.starts_with(asked.as_str())) {
+                bail!("no row begins with {asked}; there are {}", known.join(", "));
+            }
+        }
+        if options.scratch.exists() {
+            fs::remove_dir_all(&options.scratch)?;
+        }
+        fs::create_dir_all(&options.scratch)?;
+        options.scratch = options.scratch.canonicalize()?;
+        for program in
+            [&mut options.doorkeeper, &mut options.kafka_jars, &mut options.zookeeper_jars]
+        {
+            // A missing one is reported by the row that needs it.
+            *program = program.canonicalize().unwrap_or_else(|_| program.clone());
+        }
+        Ok(Self { options, report: Report::default(), failures: Vec::new() })
+    }
+
+    /// Runs every row that was asked for. A row that fails is noted, and the next one runs.
+    pub fn run(&mut self) {
+        self.group("metadata", &metadata::NAMES.map(str::to_owned), metadata::run);
+        self.group("records", &records::NAMES.map(str::to_owned), records::run);
+        self.group("tools", &tools::NAMES.map(str::to_owned), tools::run);
+        self.group("coordinator", &coordinator::names(), coordinator::run);
+        self.group("start", &start::NAMES.map(str::to_owned), start::run);
+        self.group("million", &[million::NAME.to_owned()], million::run);
+    }
+
+    fn group(&mut self, group: &str, rows: &[String], run: fn(&mut Self) -> Result<()>) {
+        if !rows.iter().any(|row| self.options.wants(row)) {
+            return;
+        }
+        if let Err(error) = run(self) {
+            self.failures.push(format!("{group}: {error:#}"));
+            say(&format!("FAILED  {group}: {error:#}"));
+        }
+        // The next group starts on an empty disk; what cannot be removed is in nobody's way.
+        let _ = fs::remove_dir_all(&self.options.scratch);
+    }
+
+    /// A folder below the folder for data.
+    fn folder(&self, name: &str) -> PathBuf {
+        self.options.scratch.join(name)
+    }
+
+    /// Starts both sides (or the one that was asked for) with these roles, on empty directories.
+    fn pair(&self, broker: bool, name: &str) -> Result<Pair> {
+        let wanted = |side| self.options.only.is_none_or(|only| only == side);
+        let mut pair = Pair { doorkeeper: None, peer: None, peers_zookeeper: None };
+        let mut peer_roles = Roles::Coordinator;
+        if broker && wanted(Side::Peer) {
+            let folder = self.folder(&format!("{name}-zookeeper"));
+            let zookeeper = Server::start(&self.options, Side::Peer, Roles::Coordinator, &folder)?;
+            peer_roles = Roles::Broker { zookeeper: zookeeper.zookeeper.port() };
+            pair.peers_zookeeper = Some(zookeeper);
+        }
+        if wanted(Side::Peer) {
+            let folder = self.folder(&format!("{name}-peer"));
+            pair.peer = Some(Server::start(&self.options, Side::Peer, peer_roles, &folder)?);
+        }
+        if wanted(Side::Doorkeeper) {
+            let roles = if broker { Roles::Broker { zookeeper: 0 } } else { Roles::Coordinator };
+            let folder = self.folder(&format!("{name}-doorkeeper"));
+            pair.doorkeeper = Some(Server::start(&self.options, Side::Doorkeeper, roles, &folder)?);
+        }
+        Ok(pair)
+    }
+
+    /// Measures one load of the native generator on both sides and adds its row.
+    fn native_row(
+        &mut self,
+        name: &str,
+        operation: &'static str,
+        peer_name: &'static str,
+        pair: &Pair,
+        mut load: impl FnMut(&Server, Extent) -> Result<Measured>,
+    ) -> Result<()> {
+        let settle = self.options.settle();
+        let warm_up = Duration::from_secs_f64(self.options.warm_up);
+        if let (Some(peer), false) = (&pair.peer, warm_up.is_zero()) {
+            load(peer, Extent::Time { warm_up: Duration::ZERO, measured: warm_up })?;
+        }
+        let extent = Extent::Time { warm_up: settle, measured: self.options.measured() };
+        self.row(name, operation, Client::Native, peer_name, pair, |server, _| {
+            Ok(Sample::of(&load(server, extent)?, server.resident_mebibytes()?))
+        })
+    }
+
+    /// Takes a sample of each side in each round, in alternating order, and adds the row.
+    fn row(
+        &mut self,
+        name: &str,
+        operation: &'static str,
+        client: Client,
+        peer_name: &'static str,
+        pair: &Pair,
+        mut sample: impl FnMut(&Server, usize) -> Result<Sample>,
+    ) -> Result<()> {
+        let started = Instant::now();
+        let mut row = LoadRow {
+            name: name.to_owned(),
+            operation,
+            client,
+            peer_name,
+            doorkeeper: Vec::new(),
+            peer: Vec::new(),
+        };
+        for round in 0..self.options.rounds {
+            for side in order(round) {
+                let Some(server) = pair.side(side) else { continue };
+                let sample = sample(server, round)?;
+                match side {
+                    Side::Doorkeeper => row.doorkeeper.push(sample),
+                    Side::Peer => row.peer.push(sample),
+                }
+            }
+        }
+        say(&format!("ok      {name} ({:.1} s)", started.elapsed().as_secs_f64()));
+        self.report.loads.push(row);
+        Ok(())
+    }
+}
+
+/// Who comes first in a round: each side in every other one.
+fn order(round: usize) -> [Side; 2] {
+    if round.is_multiple_of(2) {
+        [Side::Doorkeeper, Side::Peer]
+    } else {
+        [Side::Peer, Side::Doorkeeper]
+    }
+}
+
+/// Both sides of a row, running; without the side that was not asked for.
+#[derive(Debug)]
+struct Pair {
+    doorkeeper: Option<Server>,
+    peer: Option<Server>,
+    /// Stopped behind the broker that needs it: fields are dropped in their order.
+    peers_zookeeper: Option<Server>,
+}
+
+impl Pair {
+    fn side(&self, side: Side) -> Option<&Server> {
+        match side {
+            Side::Doorkeeper => self.doorkeeper.as_ref(),
+            Side::Peer => self.peer.as_ref(),
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Server> {
+        self.doorkeeper.iter().chain(&self.peer)
+    }
+}
+
+/// Tells the operator how far the run is.
+fn say(line: &str) {
+    // Nobody may be listening any more: the results are in the file all the same.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,291 @@
+//! Starts doorkeeper and its peers: the same configuration files for both, default JVM settings of the
+//! peers' own start scripts, data on the same disk.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::options::Options;
+use crate::{kafka, process, zookeeper};
+
+/// How long a server may take to its first answer.
+const START_PATIENCE: Duration = Duration::from_mins(5);
+/// How long a server may take to stop.
+const STOP_PATIENCE: Duration = Duration::from_mins(1);
+/// The pause between two attempts to get a first answer: what a start time may be too long by.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// JVM settings of `zkServer.sh` (heap: `zkEnv.sh`).
+const ZOOKEEPER_JVM: &[&str] = &[
+    "-Xmx1000m",
+    "-Dcom.sun.management.jmxremote",
+    "-Dcom.sun.management.jmxremote.local.only=true",
+];
+/// JVM settings of `kafka-server-start.sh` and `kafka-run-class.sh`.
+const KAFKA_JVM: &[&str] = &[
+    "-Xmx1G",
+    "-Xms1G",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-XX:MaxInlineLevel=15",
+    "-Djava.awt.headless=true",
+    "-Dcom.sun.management.jmxremote=true",
+    "-Dcom.sun.management.jmxremote.local.only=true",
+];
+
+/// Which of the two is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Side {
+    /// doorkeeper.
+    Doorkeeper,
+    /// Apache Kafka or Apache ZooKeeper.
+    Peer,
+}
+
+/// What a process serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Roles {
+    /// A ZooKeeper server.
+    Coordinator,
+    /// A Kafka broker; doorkeeper holds its coordinator too, its peer uses the ZooKeeper at this port.
+    Broker {
+        /// The client port of the peer's ZooKeeper.
+        zookeeper: u16,
+    },
+}
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    log: PathBuf,
+    /// Which one it is.
+    pub side: Side,
+    /// Where it speaks ZooKeeper's protocol (also the peer's broker: its ZooKeeper's address).
+    pub zookeeper: SocketAddr,
+    /// Where it speaks Kafka's protocol, if it does.
+    pub kafka: Option<SocketAddr>,
+    /// From the process's start to its first answer.
+    pub start_time: Duration,
+}
+
+impl Server {
+    /// Starts a server on the data below `folder`, which is made if need be, and waits for its first
+    /// answer: a session on a coordinator, the brokers of the cluster from a broker.
+    pub fn start(options: &Options, side: Side, roles: Roles, folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let mut zookeeper_port = free_port()?;
+        let mut configurations = Vec::new();
+        let kafka_port = match roles {
+            Roles::Coordinator => None,
+            Roles::Broker { zookeeper } => {
+                if side == Side::Peer {
+                    zookeeper_port = zookeeper;
+                }
+                Some(free_port()?)
+            }
+        };
+        if side == Side::Doorkeeper || kafka_port.is_none() {
+            configurations.push(write_zoo_cfg(folder, zookeeper_port)?);
+        }
+        if let Some(port) = kafka_port {
+            configurations.push(write_server_properties(folder, port, zookeeper_port)?);
+        }
+        let log = folder.join("output.log");
+        let mut command = match (side, roles) {
+            (Side::Doorkeeper, _) => {
+                let mut command = slowed(options, options.doorkeeper.as_os_str());
+                command.arg("run");
+                command
+            }
+            (Side::Peer, Roles::Coordinator) => {
+                let mut command = slowed(options, "java".as_ref());
+                command
+                    .args(ZOOKEEPER_JVM)
+                    .arg(format!("-Dzookeeper.log.dir={}", folder.display()));
+                command.arg("-Dlogback.configurationFile=".to_owned() + &write_logback(folder)?);
+                command.arg("-cp").arg(options.zookeeper_jars.join("*"));
+                command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain");
+                command
+            }
+            (Side::Peer, Roles::Broker { .. }) => {
+                let mut command = slowed(options, "java".as_ref());
+                command
+                    .args(KAFKA_JVM)
+                    .arg("-Dlog4j.configuration=file:".to_owned() + &write_log4j(folder)?);
+                command.arg("-cp").arg(options.kafka_jars.join("*")).arg("kafka.Kafka");
+                command
+            }
+        };
+        let output = fs::File::create(&log)?;
+        command.args(&configurations).current_dir(folder).stdin(Stdio::null());
+        command.stdout(output.try_clone()?).stderr(output);
+        let started = Instant::now();
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let mut server = Self {
+            child,
+            log,
+            side,
+            zookeeper: local(zookeeper_port),
+            kafka: kafka_port.map(local),
+            start_time: Duration::ZERO,
+        };
+        while let Err(error) = server.first_answer(patience(started.elapsed())) {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{side:?} ended with {status}: see {}", server.keep_log());
+            }
+            if started.elapsed() > START_PATIENCE {
+                return Err(
+                    error.context(format!("{side:?} gives no answer: see {}", server.keep_log()))
+                );
+            }
+            sleep(RETRY);
+        }
+        server.start_time = started.elapsed();
+        Ok(server)
+    }
+
+    fn first_answer(&self, patience: Duration) -> Result<()> {
+        let Some(address) = self.kafka else {
+            return zookeeper::Client::connect(self.zookeeper, patience)?.close();
+        };
+        let answer = kafka::Client::connect(address, patience)?.metadata(Some(&[]))?;
+        if answer.brokers.is_empty() || answer.controller_id.0 < 0 {
+            bail!("no broker or no controller yet");
+        }
+        Ok(())
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident memory in MiB.
+    pub fn resident_mebibytes(&self) -> Result<f64> {
+        Ok(process::resident_bytes(self.pid())? as f64 / f64::from(1 << 20))
+    }
+
+    /// Asks the server to stop (SIGTERM), as its stop script does, and waits until it has.
+    pub fn stop(mut self) -> Result<()> {
+        let status = Command::new("kill").arg(self.pid().to_string()).status()?;
+        let deadline = Instant::now() + STOP_PATIENCE;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline || !status.success() {
+                bail!("{:?} does not stop: see {}", self.side, self.keep_log());
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The server's log, for an error message.
+    fn keep_log(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let tail: Vec<&str> = text.lines().rev().take(5).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        format!("{}, which ends with:\n{}", self.log.display(), tail.join("\n"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself: then there is nothing to kill and nobody to tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How long one attempt to get a first answer waits. ZooKeeper leaves a request unanswered that comes
+/// between its listening and its serving, so that another attempt must follow soon; a slow machine
+/// gets more time later.
+fn patience(since_start: Duration) -> Duration {
+    if since_start < Duration::from_secs(30) { Duration::from_millis(100) } else { Duration::from_secs(5) }
+}
+
+/// The command of a server, under `strace` when every fsync is to take longer. The tracer detaches
+/// itself from the process tree, so that the process id is the server's.
+fn slowed(options: &Options, program: &std::ffi::OsStr) -> Command {
+    let Some(milliseconds) = options.slow_disk else { return Command::new(program) };
+    let mut command = Command::new("strace");
+    command.args([
+        "-D",
+        "-f",
+        "-qq",
+        "--seccomp-bpf",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=fsync,fdatasync",
+    ]);
+    command.arg("-e").arg(format!("inject=fsync,fdatasync:delay_exit={}", milliseconds * 1000));
+    command.arg("--").arg(program);
+    command
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// A port that nobody listens on at the moment.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(local(0))?.local_addr()?.port())
+}
+
+fn write_zoo_cfg(folder: &Path, port: u16) -> Result<PathBuf> {
+    let data = folder.join("coordinator");
+    fs::create_dir_all(&data)?;
+    let mut text = String::new();
+    writeln!(text, "tickTime=2000\ndataDir={}", data.display())?;
+    writeln!(text, "clientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0")?;
+    writeln!(text, "admin.enableServer=false")?;
+    write_file(folder, "zoo.cfg", &text)
+}
+
+fn write_server_properties(folder: &Path, port: u16, zookeeper: u16) -> Result<PathBuf> {
+    let data = folder.join("broker");
+    fs::create_dir_all(&data)?;
+    let mut text = String::new();
+    writeln!(
+        text,
+        "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}",
+        data.display()
+    )?;
+    writeln!(text, "zookeeper.connect=127.0.0.1:{zookeeper}\nnum.partitions=1")?;
+    writeln!(text, "offsets.topic.replication.factor=1\nauto.create.topics.enable=false")?;
+    write_file(folder, "server.properties", &text)
+}
+
+/// ZooKeeper's own logging: INFO to a file.
+fn write_logback(folder: &Path) -> Result<String> {
+    let text = "<configuration><appender name=\"OUT\" class=\"ch.qos.logback.core.ConsoleAppender\">\
+        <encoder><pattern>%d [%t] %-5p %c{1} - %m%n</pattern></encoder></appender>\
+        <root level=\"INFO\"><appender-ref ref=\"OUT\"/></root></configuration>";
+    Ok(write_file(folder, "logback.xml", text)?.display().to_string())
+}
+
+/// Kafka's own logging: INFO to a file.
+fn write_log4j(folder: &Path) -> Result<String> {
+    let text = "log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n\
+        log4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
+        log4j.appender.out.layout.ConversionPattern=[%d] %p %m (%c)%n\n\
+        log4j.logger.org.apache.zookeeper=INFO\nlog4j.logger.kafka.request.logger=WARN\n";
+    Ok(write_file(folder, "log4j.properties", text)?.display().to_string())
+}
+
+fn write_file(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let path = folder.join(name);
+    fs::write(&path, text)?;
+    Ok(path)
+}
