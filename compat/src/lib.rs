@@ -7,12 +7,14 @@
 //! | [`server`] | starts doorkeeper and its peers on the same settings |
 //! | [`process`] | CPU time and memory, as the kernel counts them |
 //! | [`row`] | the rows of the table, a file a family |
+//! | [`machine`] | what a reader must know of the machine |
 //! | [`report`] | medians, ratios, the table and the JSON |
 #![allow(clippy::cast_precision_loss, reason = "measured figures are shown with three digits")]
 
 pub mod histogram;
 pub mod kafka;
 pub mod load;
+pub mod machine;
 pub mod options;
 pub mod process;
 pub mod report;

@@ -211,7 +211,11 @@ impl Drop for Server {
 /// between its listening and its serving, so that another attempt must follow soon; a slow machine
 /// gets more time later.
 fn patience(since_start: Duration) -> Duration {
-    if since_start < Duration::from_secs(30) { Duration::from_millis(100) } else { Duration::from_secs(5) }
+    if since_start < Duration::from_secs(30) {
+        Duration::from_millis(100)
+    } else {
+        Duration::from_secs(5)
+    }
 }
 
 /// The command of a server, under `strace` when every fsync is to take longer. The tracer detaches

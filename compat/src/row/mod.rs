@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::load::{Extent, Measured};
+use crate::machine;
 use crate::options::Options;
 use crate::report::{Client, LoadRow, Report, Sample};
 use crate::server::{Roles, Server, Side};
@@ -65,7 +66,8 @@ impl Bench {
             // A missing one is reported by the row that needs it.
             *program = program.canonicalize().unwrap_or_else(|_| program.clone());
         }
-        Ok(Self { options, report: Report::default(), failures: Vec::new() })
+        let report = Report { setting: machine::setting(&options)?, ..Report::default() };
+        Ok(Self { options, report, failures: Vec::new() })
     }
 
     /// Runs every row that was asked for. A row that fails is noted, and the next one runs.
