@@ -37,7 +37,24 @@ pub const SNAPSHOT_BUFFER_MAX: usize = 256 << 20;
 /// of the log, so that a tear with whole records further behind it is damage.
 pub const LOG_BATCH_BYTES: usize = 4 << 20;
 
+/// Elements of all arrays of one Kafka request together. A decoded element takes some hundred bytes,
+/// its shortest form on the wire two.
+pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 1_000_000;
+
+/// Tagged fields that this version does not know, in one Kafka request.
+pub const KAFKA_UNKNOWN_TAGS_MAX: usize = 1_000;
+
+/// Bytes that a Kafka connection reads ahead while an earlier request is being answered.
+pub const KAFKA_READ_AHEAD_BYTES: usize = 64 << 10;
+
+/// Bytes of answers to pipelined requests that are collected for one write.
+pub const KAFKA_WRITE_BURST_BYTES: usize = 64 << 10;
+
+/// A Kafka response body from this length on is written from where it is, not copied first.
+pub const KAFKA_COPY_MAX: usize = 16 << 10;
+
 const _: () = assert!(ACCEPT_BACKOFF_MIN.as_millis() < ACCEPT_BACKOFF_MAX.as_millis());
 const _: () = assert!(ACCEPT_BACKOFF_MAX.as_millis() < DRAIN_GRACE.as_millis());
 const _: () = assert!(HTTP_CONNECTIONS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(LOG_BATCH_BYTES >= crate::zookeeper::txn::record::RECORD_MAX);
+const _: () = assert!(KAFKA_COPY_MAX < KAFKA_WRITE_BURST_BYTES);

@@ -10,9 +10,8 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// Replaced by `crate::broker::BrokerContext` when that lands.
-#[derive(Debug)]
-pub struct BrokerContext;
+use crate::broker::BrokerContext;
+use crate::kafka::response_cache::ResponseCache;
 
 /// What is known of one client connection.
 #[derive(Debug)]
@@ -42,6 +41,7 @@ pub struct RequestContext<'a> {
     pub version: i16,
     /// The client id of the request's header.
     pub client_id: Option<StrBytes>,
+    pub(crate) cache: &'a ResponseCache,
     pub(crate) failed: AtomicBool,
 }
 

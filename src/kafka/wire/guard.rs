@@ -207,8 +207,20 @@ fn null(allowed: bool) -> Result<(), Refused> {
 fn smallest(kind: &Kind, version: i16, flexible: bool) -> usize {
     match kind {
         Kind::Fixed(length) => *length,
-        Kind::Text => if flexible { 1 } else { 2 },
-        Kind::Blob | Kind::Array(_) => if flexible { 1 } else { 4 },
+        Kind::Text => {
+            if flexible {
+                1
+            } else {
+                2
+            }
+        }
+        Kind::Blob | Kind::Array(_) => {
+            if flexible {
+                1
+            } else {
+                4
+            }
+        }
         Kind::Struct(fields) => {
             let fields = fields.iter().filter(|field| field.tag.is_none() && field.exists(version));
             let sum: usize = fields

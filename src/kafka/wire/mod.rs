@@ -1,1 +1,7 @@
 //! Frames, headers and the guard: everything between the socket and a decoded request.
+
+pub mod frame;
+pub mod guard;
+pub mod header;
+pub mod output;
+pub mod schema;

@@ -167,7 +167,7 @@ const FETCH: Schema = Schema {
             INTS,           // partitions
         ]))
         .since(7), // forgotten_topics_data
-        TEXT.since(11),                        // rack_id
+        TEXT.since(11), // rack_id
     ],
 };
 
@@ -223,10 +223,10 @@ const CREATE_TOPICS: Schema = Schema {
     flexible: 5,
     fields: &[
         array(&Kind::Struct(&[
-            TEXT,                                   // name
-            INT,                                    // num_partitions
-            SHORT,                                  // replication_factor
-            array(&Kind::Struct(&[INT, INTS])),     // assignments
+            TEXT,                                            // name
+            INT,                                             // num_partitions
+            SHORT,                                           // replication_factor
+            array(&Kind::Struct(&[INT, INTS])),              // assignments
             array(&Kind::Struct(&[TEXT, TEXT.nullable(0)])), // configs
         ])),
         INT,           // timeout_ms
@@ -310,9 +310,9 @@ const CREATE_PARTITIONS: Schema = Schema {
     flexible: 2,
     fields: &[
         array(&Kind::Struct(&[
-            TEXT,                                         // name
-            INT,                                          // count
-            array(&Kind::Struct(&[INTS])).nullable(0),    // assignments
+            TEXT,                                      // name
+            INT,                                       // count
+            array(&Kind::Struct(&[INTS])).nullable(0), // assignments
         ])),
         INT,  // timeout_ms
         BYTE, // validate_only
@@ -348,8 +348,8 @@ const GET_TELEMETRY_SUBSCRIPTIONS: Schema = Schema { flexible: 0, fields: &[UUID
 const DESCRIBE_TOPIC_PARTITIONS: Schema = Schema {
     flexible: 0,
     fields: &[
-        array(&Kind::Struct(&[TEXT])),                  // topics
-        INT,                                            // response_partition_limit
-        field(Kind::Struct(&[TEXT, INT])).nullable(0),  // cursor
+        array(&Kind::Struct(&[TEXT])),                 // topics
+        INT,                                           // response_partition_limit
+        field(Kind::Struct(&[TEXT, INT])).nullable(0), // cursor
     ],
 };
