@@ -17,3 +17,9 @@ pub mod net;
 pub mod node;
 pub mod telemetry;
 pub mod zookeeper;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit of this build; `debug build` in one, `unknown` outside a git repository.
+pub const COMMIT: &str = env!("DOORKEEPER_COMMIT");

@@ -23,6 +23,9 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// Connections of the HTTP endpoint.
 pub const HTTP_CONNECTIONS_MAX: usize = 64;
 
+/// How long an HTTP connection lives without an answer being sent on it.
+pub const HTTP_IDLE_MAX: Duration = Duration::from_secs(90);
+
 /// The longest configuration file, in bytes.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1 << 20;
 

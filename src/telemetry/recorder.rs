@@ -5,6 +5,8 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::RwLock;
 
+use super::names;
+
 /// Bounds of every histogram of seconds: 20 µs (a read from memory) to 10 s (a disk that stalls).
 const SECONDS: [f64; 18] = [
     0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2,
@@ -27,7 +29,7 @@ pub fn on_scrape(hook: Box<dyn Fn() + Send + Sync>) {
 }
 
 /// Runs every hook of [`on_scrape`].
-pub fn run_hooks() {
+pub(super) fn run_hooks() {
     for hook in HOOKS.read().iter() {
         hook();
     }
@@ -39,11 +41,15 @@ pub fn run_hooks() {
 /// # Errors
 /// There is a recorder already.
 pub fn install_recorder() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &COUNTS)?
         .set_buckets(&SECONDS)?
-        .install_recorder()
+        .install_recorder()?;
+    names::describe();
+    metrics::gauge!("doorkeeper_build_info", "version" => crate::VERSION, "commit" => crate::COMMIT)
+        .set(1.0);
+    Ok(handle)
 }
 
 /// Folds what histograms recorded into their buckets, for ever: without it they grow until the next

@@ -1,0 +1,206 @@
+//! Every metric: its name, kind, labels and meaning. README.md shows the same table, which a test
+//! compares.
+
+/// What kind of metric it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Counts in buckets, with `_bucket`, `_sum` and `_count`.
+    Histogram,
+}
+
+impl MetricKind {
+    /// The word of Prometheus' text format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric. No label has a value that a client can make up.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// The name.
+    pub name: &'static str,
+    /// The kind.
+    pub kind: MetricKind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it tells, one sentence.
+    pub help: &'static str,
+}
+
+type Labels = &'static [&'static str];
+
+const fn counter(name: &'static str, labels: Labels, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: Labels, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Histogram, labels, help }
+}
+
+/// Sorted by name.
+pub const METRICS: &[Metric] = &[
+    gauge("doorkeeper_build_info", &["version", "commit"], "Always 1; the labels say what runs."),
+    gauge("doorkeeper_cluster_brokers", &[], "Brokers registered in the cluster image."),
+    gauge("doorkeeper_cluster_controller", &[], "1 where this broker is the controller, else 0."),
+    gauge(
+        "doorkeeper_cluster_coordinator_connected",
+        &[],
+        "1 while the broker is connected to its coordinator, else 0.",
+    ),
+    counter(
+        "doorkeeper_cluster_elections_total",
+        &[],
+        "Elections of a controller that this broker won.",
+    ),
+    gauge(
+        "doorkeeper_cluster_image_age_seconds",
+        &[],
+        "Age of the cluster image: how long ago it was known to be current.",
+    ),
+    gauge(
+        "doorkeeper_cluster_leaderless_partitions",
+        &[],
+        "Partitions without a live leader in the cluster image.",
+    ),
+    gauge("doorkeeper_cluster_partitions", &[], "Partitions in the cluster image."),
+    gauge("doorkeeper_cluster_topics", &[], "Topics in the cluster image."),
+    gauge("doorkeeper_kafka_connections", &[], "Open connections of Kafka clients."),
+    counter(
+        "doorkeeper_kafka_errors_total",
+        &["api"],
+        "Requests answered with an error code, by API.",
+    ),
+    counter("doorkeeper_kafka_received_bytes_total", &["api"], "Bytes of requests, by API."),
+    histogram(
+        "doorkeeper_kafka_request_duration_seconds",
+        &["api"],
+        "Time from a whole request to its answer, by API; a long poll counts its wait.",
+    ),
+    gauge(
+        "doorkeeper_kafka_requests_in_flight",
+        &[],
+        "Requests of Kafka clients that are being answered.",
+    ),
+    counter("doorkeeper_kafka_requests_total", &["api"], "Requests of Kafka clients, by API."),
+    counter("doorkeeper_kafka_sent_bytes_total", &["api"], "Bytes of answers, by API."),
+    counter(
+        "doorkeeper_log_appended_bytes_total",
+        &[],
+        "Bytes of record batches appended to partition logs.",
+    ),
+    gauge("doorkeeper_log_bytes", &[], "Size of all partition logs."),
+    counter(
+        "doorkeeper_log_fetched_bytes_total",
+        &[],
+        "Bytes of record batches read from partition logs for consumers.",
+    ),
+    histogram(
+        "doorkeeper_log_fsync_duration_seconds",
+        &[],
+        "Time of one fsync of a partition log.",
+    ),
+    gauge("doorkeeper_log_segments", &[], "Segments of all partition logs."),
+    histogram(
+        "doorkeeper_zookeeper_batch_size",
+        &[],
+        "Writes that shared one fsync of the transaction log.",
+    ),
+    gauge("doorkeeper_zookeeper_commit_queue_depth", &[], "Writes that wait for the one writer."),
+    gauge("doorkeeper_zookeeper_connections", &[], "Open connections of ZooKeeper clients."),
+    gauge(
+        "doorkeeper_zookeeper_data_bytes",
+        &[],
+        "Approximate bytes of the znodes: paths and data.",
+    ),
+    gauge("doorkeeper_zookeeper_ephemerals", &[], "Ephemeral znodes."),
+    counter(
+        "doorkeeper_zookeeper_errors_total",
+        &["op"],
+        "Requests answered with an error code, by operation.",
+    ),
+    histogram(
+        "doorkeeper_zookeeper_fsync_duration_seconds",
+        &[],
+        "Time of one fsync of the transaction log.",
+    ),
+    gauge("doorkeeper_zookeeper_log_bytes", &[], "Size of the transaction logs on disk."),
+    gauge(
+        "doorkeeper_zookeeper_outstanding_requests",
+        &[],
+        "Requests that were read and not yet answered.",
+    ),
+    counter(
+        "doorkeeper_zookeeper_received_bytes_total",
+        &[],
+        "Bytes of requests of ZooKeeper clients.",
+    ),
+    histogram(
+        "doorkeeper_zookeeper_request_duration_seconds",
+        &["op"],
+        "Time from a whole request to its answer, by operation.",
+    ),
+    counter(
+        "doorkeeper_zookeeper_requests_total",
+        &["op"],
+        "Requests of ZooKeeper clients, by operation.",
+    ),
+    counter("doorkeeper_zookeeper_sent_bytes_total", &[], "Bytes of answers and watch events."),
+    gauge("doorkeeper_zookeeper_sessions", &[], "Sessions, connected or not."),
+    gauge("doorkeeper_zookeeper_snapshot_bytes", &[], "Size of the snapshots on disk."),
+    histogram(
+        "doorkeeper_zookeeper_snapshot_duration_seconds",
+        &[],
+        "Time of writing one snapshot.",
+    ),
+    gauge("doorkeeper_zookeeper_watches", &[], "Watches set by clients."),
+    gauge("doorkeeper_zookeeper_znodes", &[], "Znodes, the root and /zookeeper included."),
+    counter("process_cpu_seconds_total", &[], "User and system processor time of the process."),
+    gauge("process_max_fds", &[], "The most files that the process may have open."),
+    gauge("process_open_fds", &[], "Files that the process has open, sockets included."),
+    gauge("process_resident_memory_bytes", &[], "Resident memory of the process."),
+    gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970."),
+];
+
+/// The row of a name.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    METRICS.iter().find(|metric| metric.name == name)
+}
+
+/// Gives the recorder the help texts.
+pub(super) fn describe() {
+    for metric in METRICS {
+        match metric.kind {
+            MetricKind::Counter => metrics::describe_counter!(metric.name, metric.help),
+            MetricKind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
+            MetricKind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_follow_prometheus_conventions() {
+        assert!(METRICS.is_sorted_by(|a, b| a.name < b.name));
+        for metric in METRICS {
+            let name = metric.name;
+            assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
+            assert!(metric.help.ends_with('.'), "{name}");
+        }
+    }
+}
