@@ -1,0 +1,184 @@
+//! The folders of a data directory: which files in them count, and the lock on them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use tracing::warn;
+
+use super::error::StorageError;
+use crate::durable_file;
+
+/// ZooKeeper ignores it, and we ignore nothing that ZooKeeper has: two of us exclude each other.
+const LOCK_FILE: &str = "doorkeeper.lock";
+
+/// How a snapshot is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Packing {
+    Plain,
+    Gzip,
+    Snappy,
+}
+
+/// A log or a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DataFile {
+    /// The zxid in its name: a log's first, a snapshot's last.
+    pub(super) zxid: i64,
+    pub(super) path: PathBuf,
+    pub(super) packing: Packing,
+}
+
+/// The two `version-2` folders, which may be one.
+#[derive(Debug)]
+pub struct Directories {
+    /// Where snapshots are.
+    pub snapshots: PathBuf,
+    /// Where logs are.
+    pub logs: PathBuf,
+    initialize_marker: PathBuf,
+}
+
+/// Held as long as the directories are used.
+#[derive(Debug)]
+pub(super) struct Locks {
+    _files: Vec<File>,
+}
+
+impl Directories {
+    /// Makes the folders if they are missing, and locks them.
+    pub(super) fn open(
+        data_dir: &Path,
+        data_log_dir: &Path,
+    ) -> Result<(Directories, Locks), StorageError> {
+        let mut locks = Vec::new();
+        let open = |root: &Path| -> Result<PathBuf, StorageError> {
+            let folder = root.join("version-2");
+            durable_file::create_directory(&folder).map_err(StorageError::io(&folder, "create"))?;
+            fs::canonicalize(&folder).map_err(StorageError::io(&folder, "open"))
+        };
+        let snapshots = open(data_dir)?;
+        let logs = open(data_log_dir)?;
+        locks.push(lock(data_dir)?);
+        if logs != snapshots {
+            locks.push(lock(data_log_dir)?);
+        }
+        let initialize_marker = data_log_dir.join("initialize");
+        Ok((Directories { snapshots, logs, initialize_marker }, Locks { _files: locks }))
+    }
+
+    /// Refuses what ZooKeeper refuses, and what is not ours to write to.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        for folder in [&self.snapshots, &self.logs] {
+            for name in ["acceptedEpoch", "currentEpoch"] {
+                let path = folder.join(name);
+                if path.exists() {
+                    return Err(StorageError::Ensemble { path });
+                }
+            }
+        }
+        if self.logs != self.snapshots {
+            let misplaced = |folder: &Path, prefix: &str, what: &'static str| match names(folder)?
+                .into_iter()
+                .find(|name| name.starts_with(prefix))
+            {
+                None => Ok(()),
+                Some(name) => Err(StorageError::WrongDirectory { path: folder.join(name), what }),
+            };
+            misplaced(&self.logs, "snapshot.", "a snapshot in the folder of the logs")?;
+            misplaced(&self.snapshots, "log.", "a log in the folder of the snapshots")?;
+        }
+        Ok(())
+    }
+
+    /// The logs, oldest first.
+    pub(super) fn list_logs(&self) -> Result<Vec<DataFile>, StorageError> {
+        list(&self.logs, "log", |suffix| suffix.is_none().then_some(Packing::Plain))
+    }
+
+    /// The snapshots, oldest first.
+    pub(super) fn list_snapshots(&self) -> Result<Vec<DataFile>, StorageError> {
+        list(&self.snapshots, "snapshot", |suffix| match suffix {
+            None => Some(Packing::Plain),
+            Some("gz") => Some(Packing::Gzip),
+            Some("snappy") => Some(Packing::Snappy),
+            Some(_) => None,
+        })
+    }
+
+    pub(super) fn log_path(&self, zxid: i64) -> PathBuf {
+        self.logs.join(format!("log.{zxid:x}"))
+    }
+
+    pub(super) fn snapshot_path(&self, zxid: i64) -> PathBuf {
+        self.snapshots.join(format!("snapshot.{zxid:x}"))
+    }
+
+    /// The file `initialize` says that an empty start is meant. It counts once.
+    pub(super) fn remove_initialize_marker(&self) -> Result<(), StorageError> {
+        match durable_file::remove(&self.initialize_marker) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StorageError::io(&self.initialize_marker, "remove")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn lock(root: &Path) -> Result<File, StorageError> {
+    let path = root.join(LOCK_FILE);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(StorageError::io(&path, "open"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(StorageError::Locked { path }),
+        Err(error) => return Err(StorageError::io(&path, "lock")(error.into())),
+    }
+    // Only for whoever looks: the lock is what counts.
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(StorageError::io(&path, "write"))?;
+    Ok(file)
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, StorageError> {
+    let failed = || StorageError::io(folder, "list");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed())? {
+        names.push(entry.map_err(failed())?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn list(
+    folder: &Path,
+    prefix: &str,
+    packing: impl Fn(Option<&str>) -> Option<Packing>,
+) -> Result<Vec<DataFile>, StorageError> {
+    let mut files = Vec::new();
+    for name in names(folder)? {
+        let Some(rest) = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else {
+            continue;
+        };
+        let (number, suffix) = match rest.split_once('.') {
+            None => (rest, None),
+            Some((number, suffix)) => (number, Some(suffix)),
+        };
+        let path = folder.join(&name);
+        match (i64::from_str_radix(number, 16), packing(suffix)) {
+            (Ok(zxid), Some(packing)) if zxid >= 0 => files.push(DataFile { zxid, path, packing }),
+            (Ok(_), _) => {
+                warn!("{}: not read here, but ZooKeeper would: move it away", path.display());
+            }
+            _ => {}
+        }
+    }
+    files.sort_by_key(|file| (file.zxid, std::cmp::Reverse(file.packing)));
+    Ok(files)
+}

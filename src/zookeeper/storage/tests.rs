@@ -1,0 +1,1 @@
+//! Whole data directories: written, cut, changed, and loaded again.
