@@ -56,6 +56,49 @@ pub const KAFKA_WRITE_BURST_BYTES: usize = 64 << 10;
 /// A Kafka response body from this length on is written from where it is, not copied first.
 pub const KAFKA_COPY_MAX: usize = 16 << 10;
 
+/// Paths of one multi read: a hundred read ten times as fast as one by one, and their answer stays
+/// far below what a frame may be.
+pub const MULTI_READ_PATHS: usize = 100;
+
+/// Multi reads of one full read that are under way at the same time.
+pub const MULTI_READS_IN_FLIGHT: usize = 16;
+
+/// Operations of one multi that the controller writes: a path of 250 characters and a state each
+/// stay below half of the coordinator's default `jute.maxbuffer`.
+pub const MULTI_WRITE_OPERATIONS: usize = 500;
+
+/// How many entries the coordinator client's list of servers has at least. Within one turn through
+/// it the client tries every 50 ms × place, at most 0.75 s apart.
+pub const COORDINATOR_TRIES: usize = 16;
+
+/// The first pause before a session that ended is made anew.
+pub const SESSION_BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// The longest pause before a session that ended is made anew.
+pub const SESSION_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// A coordinator's `tickTime`, which clients are not told: ZooKeeper's default. A session is
+/// expired at most one tick late, and one more is for the way.
+pub const COORDINATOR_TICK: Duration = Duration::from_secs(3);
+
+/// The longest that a write to the coordinator is tried, reconnects included.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Partitions that a topic can have: its assignment, some 12 to 20 bytes for each, must fit into
+/// one znode of the default `jute.maxbuffer` of a megabyte.
+pub const TOPIC_PARTITIONS_MAX: i32 = 50_000;
+
+/// How long notifications of changed configuration stay below `/config/changes`, as Kafka's
+/// (`ZkNodeChangeNotificationListener`, 15 minutes).
+pub const CONFIG_CHANGE_RETENTION: Duration = Duration::from_secs(15 * 60);
+
+/// How long the controller waits for its own writes to show in its image before it plans anew.
+pub const CONTROLLER_SETTLE: Duration = Duration::from_secs(2);
+
+/// How often the controller looks at what no watch tells it.
+pub const CONTROLLER_TICK: Duration = Duration::from_secs(30);
+
+const _: () = assert!(SESSION_BACKOFF_MIN.as_millis() < SESSION_BACKOFF_MAX.as_millis());
 const _: () = assert!(ACCEPT_BACKOFF_MIN.as_millis() < ACCEPT_BACKOFF_MAX.as_millis());
 const _: () = assert!(ACCEPT_BACKOFF_MAX.as_millis() < DRAIN_GRACE.as_millis());
 const _: () = assert!(HTTP_CONNECTIONS_MAX < CONNECTIONS_MAX);

@@ -1,6 +1,6 @@
 //! The newest image, shared: lock-free to load, with a signal when it changes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -13,6 +13,17 @@ use super::image::ClusterImage;
 #[derive(Debug, Clone)]
 pub struct ImageHandle {
     shared: Arc<Shared>,
+}
+
+/// An [`ImageHandle`] that does not keep the image alive.
+#[derive(Debug, Clone)]
+pub struct WeakImageHandle(Weak<Shared>);
+
+impl WeakImageHandle {
+    /// The handle, if anybody else still has it.
+    pub fn upgrade(&self) -> Option<ImageHandle> {
+        self.0.upgrade().map(|shared| ImageHandle { shared })
+    }
 }
 
 #[derive(Debug)]
@@ -39,6 +50,11 @@ impl ImageHandle {
                 stale_since: Mutex::new(Some(Instant::now())),
             }),
         }
+    }
+
+    /// The same handle, without keeping the image alive.
+    pub fn downgrade(&self) -> WeakImageHandle {
+        WeakImageHandle(Arc::downgrade(&self.shared))
     }
 
     /// The newest image.

@@ -32,8 +32,8 @@ struct Json {
     rack: Option<String>,
     #[serde(default = "minus_one")]
     jmx_port: i64,
-    host: Option<String>,
     port: i32,
+    host: Option<String>,
     version: i32,
     #[serde(default)]
     timestamp: Timestamp,

@@ -1,0 +1,231 @@
+//! Reads many znodes at once: multi reads of a hundred paths, several in flight.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::task::JoinSet;
+use zookeeper_client::{Client, Error, MultiReadResult, Stat};
+
+use super::builder::{ImageBuilder, Names, Znode};
+use super::layout::paths;
+use super::layout::topic::TopicAssignment;
+use crate::limits;
+
+fn znode(data: Vec<u8>, stat: &Stat) -> Znode {
+    Znode { data, czxid: stat.czxid, version: stat.version, owner: stat.ephemeral_owner }
+}
+
+/// Reads one znode; `None` if it is not there.
+///
+/// # Errors
+/// The session's.
+pub async fn read(client: &Client, path: &str) -> Result<Option<Znode>, Error> {
+    match client.get_data(path).await {
+        Ok((data, stat)) => Ok(Some(znode(data, &stat))),
+        Err(Error::NoNode) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The children of a znode, none if it is not there.
+///
+/// # Errors
+/// The session's.
+pub async fn children(client: &Client, path: &str) -> Result<Option<Vec<String>>, Error> {
+    match client.list_children(path).await {
+        Ok(children) => Ok(Some(children)),
+        Err(Error::NoNode) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads these znodes, in the order of the paths; `None` for those that are not there.
+///
+/// # Errors
+/// The session's.
+pub async fn read_all(client: &Client, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
+    let mut found: Vec<Option<Znode>> = vec![None; paths.len()];
+    let mut chunks = paths.chunks(limits::MULTI_READ_PATHS).enumerate();
+    let mut in_flight = JoinSet::new();
+    loop {
+        while in_flight.len() < limits::MULTI_READS_IN_FLIGHT
+            && let Some((index, chunk)) = chunks.next()
+        {
+            let client = client.clone();
+            let chunk = chunk.to_vec();
+            in_flight.spawn(async move { (index, read_chunk(&client, &chunk).await) });
+        }
+        let Some(done) = in_flight.join_next().await else { return Ok(found) };
+        let (index, znodes) = done.map_err(|e| Error::UnexpectedError(e.to_string()))?;
+        let start = index * limits::MULTI_READ_PATHS;
+        for (place, znode) in found.iter_mut().skip(start).zip(znodes?) {
+            *place = znode;
+        }
+    }
+}
+
+async fn read_chunk(client: &Client, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
+    let mut reader = client.new_multi_reader();
+    for path in paths {
+        reader.add_get_data(path)?;
+    }
+    let results = reader.commit().await?;
+    results
+        .into_iter()
+        .map(|result| match result {
+            MultiReadResult::Data { data, stat } => Ok(Some(znode(data, &stat))),
+            MultiReadResult::Error { err: Error::NoNode } => Ok(None),
+            MultiReadResult::Error { err } => Err(err),
+            other => Err(Error::UnexpectedError(format!("{other:?} is no data"))),
+        })
+        .collect()
+}
+
+/// Reads everything that an image is made of.
+///
+/// # Errors
+/// The session's.
+pub async fn read_everything(client: &Client, builder: &mut ImageBuilder) -> Result<(), Error> {
+    let (controller, epoch, cluster_id, brokers, topics, topic_configs, broker_configs, deleting) =
+        tokio::try_join!(
+            read(client, paths::CONTROLLER),
+            read(client, paths::CONTROLLER_EPOCH),
+            read(client, paths::CLUSTER_ID),
+            children(client, paths::BROKER_IDS),
+            children(client, paths::TOPICS),
+            children(client, paths::TOPIC_CONFIGS),
+            children(client, paths::BROKER_CONFIGS),
+            children(client, paths::DELETE_TOPICS),
+        )?;
+    let set = |names: Option<Vec<String>>| names.into_iter().flatten().collect::<BTreeSet<_>>();
+    let names = Names {
+        brokers: brokers.into_iter().flatten().filter_map(|id| id.parse().ok()).collect(),
+        topics: set(topics),
+        topic_configs: set(topic_configs),
+        broker_configs: set(broker_configs),
+        deleting: set(deleting),
+    };
+    builder.retain(&names);
+    builder.cluster_id(cluster_id.as_ref());
+    builder.controller(controller.as_ref(), epoch.as_ref());
+    read_brokers(client, builder, &names.brokers).await?;
+    read_topic_configs(client, builder, &names.topic_configs).await?;
+    read_broker_configs(client, builder, &names.broker_configs).await?;
+    read_deleting(client, builder, &names.deleting).await?;
+    read_topics(client, builder, &names.topics).await
+}
+
+/// Reads these registrations again.
+///
+/// # Errors
+/// The session's.
+pub async fn read_brokers(
+    client: &Client,
+    builder: &mut ImageBuilder,
+    ids: &BTreeSet<i32>,
+) -> Result<(), Error> {
+    let registrations: Vec<String> = ids.iter().map(|id| paths::broker(*id)).collect();
+    for (id, znode) in ids.iter().zip(read_all(client, &registrations).await?) {
+        builder.broker(*id, znode.as_ref());
+    }
+    Ok(())
+}
+
+/// Reads these topics and all their partitions again.
+///
+/// # Errors
+/// The session's.
+pub async fn read_topics(
+    client: &Client,
+    builder: &mut ImageBuilder,
+    names: &BTreeSet<String>,
+) -> Result<(), Error> {
+    let topics: Vec<String> = names.iter().map(|name| paths::topic(name)).collect();
+    let topics = read_all(client, &topics).await?;
+    let mut partitions = Vec::new();
+    for (name, znode) in names.iter().zip(&topics) {
+        // What can't be decoded is the builder's to report.
+        let assignment = znode.as_ref().and_then(|z| TopicAssignment::decode(&z.data).ok());
+        let numbers = assignment.into_iter().flat_map(|topic| topic.partitions.into_keys());
+        partitions.extend(numbers.map(|partition| (name, partition)));
+    }
+    let states: Vec<String> = partitions
+        .iter()
+        .map(|(name, partition)| paths::partition_state(name, *partition))
+        .collect();
+    let mut states = partitions.iter().zip(read_all(client, &states).await?).peekable();
+    for (name, znode) in names.iter().zip(&topics) {
+        let mut of_topic = BTreeMap::new();
+        while let Some(((_, partition), state)) = states.next_if(|((topic, _), _)| *topic == name) {
+            if let Some(state) = state {
+                of_topic.insert(*partition, state);
+            }
+        }
+        builder.topic(name, znode.as_ref(), &of_topic);
+    }
+    Ok(())
+}
+
+/// Reads these partitions' states again.
+///
+/// # Errors
+/// The session's.
+pub async fn read_partitions(
+    client: &Client,
+    builder: &mut ImageBuilder,
+    partitions: &BTreeSet<(String, i32)>,
+) -> Result<(), Error> {
+    let states: Vec<String> =
+        partitions.iter().map(|(name, number)| paths::partition_state(name, *number)).collect();
+    for ((name, number), state) in partitions.iter().zip(read_all(client, &states).await?) {
+        builder.partition(name, *number, state.as_ref());
+    }
+    Ok(())
+}
+
+/// Reads these topics' configuration again.
+///
+/// # Errors
+/// The session's.
+pub async fn read_topic_configs(
+    client: &Client,
+    builder: &mut ImageBuilder,
+    names: &BTreeSet<String>,
+) -> Result<(), Error> {
+    let configs: Vec<String> = names.iter().map(|name| paths::topic_config(name)).collect();
+    for (name, znode) in names.iter().zip(read_all(client, &configs).await?) {
+        builder.topic_config(name, znode.as_ref());
+    }
+    Ok(())
+}
+
+/// Reads these brokers' configuration again.
+///
+/// # Errors
+/// The session's.
+pub async fn read_broker_configs(
+    client: &Client,
+    builder: &mut ImageBuilder,
+    entities: &BTreeSet<String>,
+) -> Result<(), Error> {
+    let configs: Vec<String> = entities.iter().map(|entity| paths::broker_config(entity)).collect();
+    for (entity, znode) in entities.iter().zip(read_all(client, &configs).await?) {
+        builder.broker_config(entity, znode.as_ref());
+    }
+    Ok(())
+}
+
+/// Reads again who has removed its replicas of these topics.
+///
+/// # Errors
+/// The session's.
+pub async fn read_deleting(
+    client: &Client,
+    builder: &mut ImageBuilder,
+    names: &BTreeSet<String>,
+) -> Result<(), Error> {
+    for name in names {
+        let done = children(client, &paths::delete_topic(name)).await?;
+        builder.deleting(name, done.as_deref());
+    }
+    Ok(())
+}
