@@ -238,3 +238,6 @@ impl Run {
         self.connections.iter().all(Connection::is_idle)
     }
 }
+
+#[cfg(test)]
+mod tests;
