@@ -99,8 +99,60 @@ pub const CONTROLLER_SETTLE: Duration = Duration::from_secs(2);
 pub const CONTROLLER_TICK: Duration = Duration::from_secs(30);
 
 const _: () = assert!(SESSION_BACKOFF_MIN.as_millis() < SESSION_BACKOFF_MAX.as_millis());
+
+/// The coordinator's input buffer of a connection that sends small requests, in bytes.
+pub const INPUT_BYTES_MIN: usize = 8 << 10;
+
+/// The longest input buffer that a coordinator's connection keeps when it is empty, in bytes.
+pub const INPUT_BYTES_KEPT: usize = 64 << 10;
+
+/// Bytes of replies after which they are sent before more requests are answered.
+pub const OUTPUT_BYTES_FLUSH: usize = 256 << 10;
+
+/// The longest output buffer that a coordinator's connection keeps when it is empty, in bytes.
+pub const OUTPUT_BYTES_KEPT: usize = 64 << 10;
+
+/// Bytes that may wait for a coordinator's client before something more is put behind them: a client
+/// that reads too slowly for its watches is cut off beyond it.
+pub const OUTPUT_BYTES_MAX: usize = 16 << 20;
+
+/// Requests that a connection hands to the coordinator's writer at once.
+pub const JOBS_PER_SUBMIT: usize = 32;
+
+/// Reads of one connection that wait with the writer behind a write of the same session.
+pub const DEFERRED_READS_MAX: usize = 16;
+
+/// Bytes of requests that are with the coordinator's writer before sockets are left unread.
+pub const OUTSTANDING_BYTES_MAX: usize = 64 << 20;
+
+/// Identities that one connection may prove.
+pub const IDENTITIES_MAX: usize = 100;
+
+/// Watches that one connection may have; beyond it the connection is closed.
+pub const WATCHES_PER_CONNECTION_MAX: usize = 1 << 20;
+
+/// Reads in one `multiRead`.
+pub const MULTI_READ_OPERATIONS_MAX: usize = 10_000;
+
+/// Bytes of names and data in the answer to one `multiRead`.
+pub const MULTI_READ_BYTES_MAX: usize = 16 << 20;
+
+/// How long a coordinator waits for the handshake of a new connection.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection that the coordinator closes is read on, so that its last replies arrive.
+pub const LINGER: Duration = Duration::from_millis(250);
+
+/// How late the session timer may be, in milliseconds, before sockets are read first.
+pub const EXPIRY_LATE_MS: u64 = 100;
+
+/// The longest time that sockets are read first.
+pub const EXPIRY_GRACE_MAX: Duration = Duration::from_secs(1);
+
 const _: () = assert!(ACCEPT_BACKOFF_MIN.as_millis() < ACCEPT_BACKOFF_MAX.as_millis());
 const _: () = assert!(ACCEPT_BACKOFF_MAX.as_millis() < DRAIN_GRACE.as_millis());
 const _: () = assert!(HTTP_CONNECTIONS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(LOG_BATCH_BYTES >= crate::zookeeper::txn::record::RECORD_MAX);
 const _: () = assert!(KAFKA_COPY_MAX < KAFKA_WRITE_BURST_BYTES);
+const _: () = assert!(INPUT_BYTES_MIN <= INPUT_BYTES_KEPT);
+const _: () = assert!(OUTPUT_BYTES_FLUSH < OUTPUT_BYTES_MAX);

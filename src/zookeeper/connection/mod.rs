@@ -1,0 +1,243 @@
+//! One client connection: a single task that reads, answers what it can, hands the rest to the
+//! writer, and sends what comes back.
+//!
+//! The task decodes as many requests as its buffer holds, answers them into one output buffer, and
+//! writes that at once. Nothing is spawned and no channel is made for a request.
+
+pub mod handle;
+mod handshake;
+mod input;
+mod requests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+use tracing::Instrument as _;
+
+use self::handle::ConnectionHandle;
+use self::input::Input;
+use super::auth::Identities;
+use super::pipeline::queue::Job;
+use super::session::Session;
+use super::state::State;
+use crate::limits;
+
+/// Serves `stream` until the client goes, its session ends, or the coordinator stops.
+pub async fn serve(mut stream: TcpStream, peer: SocketAddr, state: Arc<State>) {
+    let handle = state.open_connection(peer);
+    let span = tracing::debug_span!("connection", %peer, id = handle.id());
+    async move {
+        let mut connection = Connection::new(Arc::clone(&state), handle);
+        let end = std::future::poll_fn(|context| connection.poll(&mut stream, context)).await;
+        drop(connection);
+        match end {
+            Ok(End::ByClient) => tracing::debug!("the client closed the connection"),
+            Ok(End::ByServer) => linger(stream).await,
+            Err(error) => tracing::debug!(%error, "connection lost"),
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Closes our side and reads what the client still sends, for a moment: a socket closed with unread
+/// bytes resets the connection, and the client might lose the last replies.
+async fn linger(mut stream: TcpStream) {
+    let discard = async {
+        stream.shutdown().await?;
+        let mut bytes = [0; 4_096];
+        while stream.read(&mut bytes).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(limits::LINGER, discard).await;
+    tracing::debug!("connection closed");
+}
+
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    ByClient,
+    ByServer,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+enum Phase {
+    /// Nothing but the handshake or a four-letter word is accepted.
+    New,
+    /// The session is being created; nothing is read.
+    Opening(Arc<Session>),
+    /// Requests are served.
+    Serving(Arc<Session>),
+    /// Nothing more is read; what is owed is sent.
+    Finished,
+}
+
+/// Why processing the input stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// There is output to send before more is done.
+    Flush,
+    /// More bytes are needed.
+    NeedInput,
+    /// The writer has to answer first.
+    Wait,
+}
+
+struct Connection {
+    state: Arc<State>,
+    handle: Arc<ConnectionHandle>,
+    input: Input,
+    sending: Vec<u8>,
+    sent: usize,
+    phase: Phase,
+    /// What the client has proved: the handle has the same, for others.
+    identities: Identities,
+    deadline: Pin<Box<Sleep>>,
+    jobs: Vec<Job>,
+    deferred_reads: usize,
+    requests: u64,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.state.close_connection(&self.handle);
+    }
+}
+
+impl Connection {
+    fn new(state: Arc<State>, handle: Arc<ConnectionHandle>) -> Self {
+        Connection {
+            identities: handle.identities(),
+            state,
+            handle,
+            input: Input::new(),
+            sending: Vec::new(),
+            sent: 0,
+            phase: Phase::New,
+            deadline: Box::pin(tokio::time::sleep(limits::HANDSHAKE_TIMEOUT)),
+            jobs: Vec::new(),
+            deferred_reads: 0,
+            requests: 0,
+        }
+    }
+
+    fn poll(&mut self, stream: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<End>> {
+        loop {
+            let draining = self.state.draining.load(Ordering::Acquire);
+            if draining && self.handle.pending() == 0 {
+                self.handle.close();
+            }
+            let closing = self.handle.collect(&mut self.sending, context.waker());
+            ready!(self.poll_send(stream, context))?;
+            if self.handle.has_output() {
+                continue;
+            }
+            if closing {
+                return Poll::Ready(Ok(End::ByServer));
+            }
+            if draining {
+                return Poll::Pending;
+            }
+            match self.process() {
+                Step::Flush => {}
+                Step::Wait => {
+                    if !self.handle.has_output() {
+                        return Poll::Pending;
+                    }
+                }
+                Step::NeedInput => {
+                    if self.handle.has_output() {
+                        continue;
+                    }
+                    if matches!(self.phase, Phase::New)
+                        && self.deadline.as_mut().poll(context).is_ready()
+                    {
+                        tracing::debug!("no handshake in time");
+                        return Poll::Ready(Ok(End::ByServer));
+                    }
+                    if ready!(self.poll_receive(stream, context))? == 0 {
+                        return Poll::Ready(Ok(End::ByClient));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends all of `sending`.
+    fn poll_send(
+        &mut self,
+        stream: &mut TcpStream,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.sent < self.sending.len() {
+            let rest = &self.sending[self.sent..];
+            let count = ready!(Pin::new(&mut *stream).poll_write(context, rest))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += count;
+            self.state.stats.sent_bytes.increment(count as u64);
+        }
+        self.sent = 0;
+        if self.sending.capacity() > limits::OUTPUT_BYTES_KEPT {
+            self.sending = Vec::new();
+        }
+        self.sending.clear();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once; 0 is the end.
+    fn poll_receive(
+        &mut self,
+        stream: &mut TcpStream,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(self.input.room());
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut room))?;
+        let count = room.filled().len();
+        self.input.filled(count);
+        self.state.stats.received_bytes.increment(count as u64);
+        Poll::Ready(Ok(count))
+    }
+
+    fn process(&mut self) -> Step {
+        match &self.phase {
+            Phase::New => self.open(),
+            Phase::Opening(session) => {
+                if self.handle.pending() > 0 {
+                    return Step::Wait;
+                }
+                self.phase = Phase::Serving(Arc::clone(session));
+                Step::Flush
+            }
+            Phase::Serving(session) => {
+                let session = Arc::clone(session);
+                self.serve(&session)
+            }
+            Phase::Finished => Step::Wait,
+        }
+    }
+
+    /// Ends the connection from our side: what is in the outbox is sent, nothing more is read.
+    fn finish(&mut self) -> Step {
+        self.phase = Phase::Finished;
+        self.handle.close();
+        Step::Flush
+    }
+}
+
+/// Clamps a client's timeout to `[min, max]`.
+fn clamp_timeout(wished_ms: i32, min: Duration, max: Duration) -> u32 {
+    let ms = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
+    let clamped = wished_ms.max(ms(min)).min(ms(max));
+    u32::try_from(clamped).unwrap_or(0)
+}

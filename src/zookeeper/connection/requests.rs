@@ -1,0 +1,280 @@
+//! Requests of an open session: decoded in bursts, answered here or handed to the writer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use parking_lot::RwLockReadGuard;
+
+use super::handle::ConnectionHandle;
+use super::input::Front;
+use super::{Connection, Phase, Step};
+use crate::limits;
+use crate::zookeeper::auth::{self, AuthId, Identities};
+use crate::zookeeper::database::Database;
+use crate::zookeeper::jute::Reader;
+use crate::zookeeper::pipeline::queue::{Job, Task};
+use crate::zookeeper::proto::request::{AuthPacket, RequestHeader, WriteRequest, decode_sync};
+use crate::zookeeper::proto::{ErrorCode, OpCode, XID_PING, reply};
+use crate::zookeeper::read::Reading;
+use crate::zookeeper::session::Session;
+use crate::zookeeper::state::State;
+use crate::zookeeper::stats::DURATION_SAMPLING;
+
+/// One burst: the requests that are answered from one look at the input.
+struct Burst<'a> {
+    state: &'a State,
+    handle: &'a Arc<ConnectionHandle>,
+    session: &'a Arc<Session>,
+    database: Option<RwLockReadGuard<'a, Database>>,
+    received: Instant,
+    requests: u64,
+    answered: u64,
+    sampled: Option<OpCode>,
+}
+
+/// What becomes of the connection after a request.
+enum Next {
+    Continue,
+    /// The request can't be taken yet.
+    Wait,
+    /// Nothing more is read; whoever answers closes.
+    Finish,
+    /// What is in the outbox is sent, then it is closed.
+    Close,
+}
+
+impl Connection {
+    pub(super) fn serve(&mut self, session: &Arc<Session>) -> Step {
+        let state = Arc::clone(&self.state);
+        let handle = Arc::clone(&self.handle);
+        let mut burst = None;
+        let step = loop {
+            let frame = match self.input.front(state.config.jute_max_buffer) {
+                Front::Frame(frame) => frame,
+                Front::Incomplete => break Step::NeedInput,
+                Front::BadLength(length) => {
+                    tracing::debug!(length, "closed: a request of an impossible length");
+                    break self.finish();
+                }
+            };
+            let burst = burst.get_or_insert_with(|| Burst::new(&state, &handle, session));
+            match self.request(burst, frame.clone()) {
+                Next::Continue => self.input.take_to(frame.end),
+                Next::Wait => break Step::Wait,
+                Next::Finish => {
+                    self.phase = Phase::Finished;
+                    break Step::Wait;
+                }
+                Next::Close => break self.finish(),
+            }
+            if self.jobs.len() >= limits::JOBS_PER_SUBMIT {
+                self.submit();
+            }
+            if burst.answered > 0 && handle.output_len() > limits::OUTPUT_BYTES_FLUSH {
+                break Step::Flush;
+            }
+        };
+        if let Some(burst) = burst {
+            burst.end();
+        }
+        self.submit();
+        step
+    }
+
+    fn submit(&mut self) {
+        if !self.jobs.is_empty() {
+            self.handle.add_pending(self.jobs.len());
+            self.state.queue.submit(&mut self.jobs);
+        }
+    }
+
+    fn request(&mut self, burst: &mut Burst<'_>, frame: std::ops::Range<usize>) -> Next {
+        let bytes = self.input.slice(frame);
+        let mut reader = Reader::new(bytes);
+        let Ok(RequestHeader { xid, kind }) = RequestHeader::read(&mut reader) else {
+            tracing::debug!("closed: a request without a header");
+            return Next::Close;
+        };
+        let body = reader.rest();
+        let Some(op) = OpCode::from_client(kind) else {
+            tracing::debug!(kind, "closed: an opcode that is not served");
+            burst.requests += 1;
+            self.handle.send(1, |out| reply::error(out, xid, -1, ErrorCode::Unimplemented));
+            return Next::Close;
+        };
+        let pending = self.handle.pending();
+        if pending == 0 {
+            self.deferred_reads = 0;
+        }
+        let behind_own_write = pending > 0 || !self.jobs.is_empty();
+        let task = match op {
+            OpCode::Ping => {
+                let zxid = burst.database().tree.last_zxid();
+                self.handle.send(1, |out| reply::empty(out, XID_PING, zxid));
+                burst.answered(op, true, &mut self.requests);
+                return Next::Continue;
+            }
+            OpCode::Auth => {
+                let proved = authenticate(&self.state, &self.handle, &self.identities, xid, body);
+                let ok = proved.is_some();
+                if let Some(identities) = proved {
+                    self.identities = identities;
+                }
+                burst.answered(op, ok, &mut self.requests);
+                return if ok { Next::Continue } else { Next::Close };
+            }
+            OpCode::Exists
+            | OpCode::GetData
+            | OpCode::GetAcl
+            | OpCode::GetChildren
+            | OpCode::GetChildren2
+            | OpCode::MultiRead
+            | OpCode::SetWatches
+            | OpCode::SetWatches2
+            | OpCode::AddWatch
+            | OpCode::RemoveWatches
+            | OpCode::CheckWatches => {
+                if !behind_own_write {
+                    let ok = burst.read(op, xid, body, &self.identities);
+                    burst.answered(op, ok, &mut self.requests);
+                    return Next::Continue;
+                }
+                if self.deferred_reads >= limits::DEFERRED_READS_MAX {
+                    return Next::Wait;
+                }
+                self.deferred_reads += 1;
+                Task::Read(body.into())
+            }
+            OpCode::Sync => decode_sync(body).map_or(Task::Malformed, Task::Sync),
+            OpCode::CloseSession => Task::CloseSession,
+            OpCode::Create
+            | OpCode::Create2
+            | OpCode::CreateTtl
+            | OpCode::Delete
+            | OpCode::SetData
+            | OpCode::SetAcl
+            | OpCode::Multi
+            | OpCode::Reconfig => {
+                if behind_own_write && self.state.queue.is_full() {
+                    return Next::Wait;
+                }
+                WriteRequest::decode(op, body).map_or_else(
+                    |error| {
+                        tracing::debug!(op = op.name(), %error, "malformed request");
+                        Task::Malformed
+                    },
+                    Task::Write,
+                )
+            }
+        };
+        burst.requests += 1;
+        self.requests += 1;
+        self.state.stats.request(op);
+        self.jobs.push(Job {
+            task,
+            op: Some(op),
+            xid,
+            session: Arc::clone(burst.session),
+            connection: Some(Arc::clone(&self.handle)),
+            identities: Arc::clone(&self.identities),
+            received: burst.received,
+            sampled: self.requests % DURATION_SAMPLING == 1,
+            bytes: bytes.len(),
+        });
+        if op == OpCode::CloseSession { Next::Finish } else { Next::Continue }
+    }
+}
+
+/// Answers an auth packet, with the zxid 0; the client's identities afterwards, if it was good.
+fn authenticate(
+    state: &State,
+    handle: &ConnectionHandle,
+    identities: &Identities,
+    xid: i32,
+    body: &[u8],
+) -> Option<Identities> {
+    let proved = match AuthPacket::decode(body) {
+        Ok(packet) => auth::authenticate(
+            &packet.scheme,
+            packet.credentials,
+            handle.peer().ip(),
+            identities,
+            state.config.super_digest.as_deref(),
+        ),
+        Err(_) => Err(ErrorCode::AuthFailed),
+    };
+    match proved {
+        Ok(identities) => {
+            handle.set_identities(Arc::clone(&identities));
+            handle.send(1, |out| reply::empty(out, xid, 0));
+            Some(identities)
+        }
+        Err(code) => {
+            tracing::debug!("closed: authentication failed");
+            state.stats.auth_failures.fetch_add(1, Ordering::Relaxed);
+            handle.send(1, |out| reply::error(out, xid, 0, code));
+            None
+        }
+    }
+}
+
+impl<'a> Burst<'a> {
+    fn new(state: &'a State, handle: &'a Arc<ConnectionHandle>, session: &'a Arc<Session>) -> Self {
+        let received = Instant::now();
+        session.touch(state.ms_at(received));
+        Burst {
+            state,
+            handle,
+            session,
+            database: None,
+            received,
+            requests: 0,
+            answered: 0,
+            sampled: None,
+        }
+    }
+
+    fn database(&mut self) -> &Database {
+        self.database.get_or_insert_with(|| self.state.database.read())
+    }
+
+    fn read(&mut self, op: OpCode, xid: i32, body: &[u8], identities: &[AuthId]) -> bool {
+        let (state, handle) = (self.state, self.handle);
+        if self.session.is_closing() {
+            let zxid = self.database().tree.last_zxid();
+            handle.send(1, |out| reply::error(out, xid, zxid, ErrorCode::SessionExpired));
+            return false;
+        }
+        let database = self.database();
+        Reading { state, database, connection: handle, identities, xid }.answer(op, body)
+    }
+
+    fn answered(&mut self, op: OpCode, ok: bool, requests: &mut u64) {
+        self.requests += 1;
+        self.answered += 1;
+        *requests += 1;
+        if *requests % DURATION_SAMPLING == 1 {
+            self.sampled = Some(op);
+        }
+        self.state.stats.request(op);
+        if !ok {
+            self.state.stats.error(op);
+        }
+    }
+
+    fn end(self) {
+        drop(self.database);
+        let stats = &self.state.stats;
+        stats.packets_received.fetch_add(self.requests, Ordering::Relaxed);
+        self.handle.count_received(self.requests);
+        if self.answered > 0 {
+            stats.packets_sent.fetch_add(self.answered, Ordering::Relaxed);
+            let elapsed = self.received.elapsed();
+            stats.latency.record(elapsed, self.answered);
+            if let Some(op) = self.sampled {
+                stats.duration(op, elapsed);
+            }
+        }
+    }
+}

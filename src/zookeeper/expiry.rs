@@ -1,0 +1,60 @@
+//! The session timer: hands sessions whose time is over to the writer, which closes them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::pipeline::queue::{Job, Task};
+use super::session::Session;
+use super::state::State;
+use crate::limits;
+
+/// Looks once a tick, until `stop`.
+///
+/// A process that was itself stopped (SIGSTOP, a suspended machine) wakes late, with its clients'
+/// pings waiting in the sockets: those are read first.
+pub async fn run(state: Arc<State>, stop: CancellationToken) {
+    let tick = state.config.tick_time;
+    loop {
+        let now = state.now_ms();
+        let due = state.sessions.lock().next_check_ms(now);
+        if sleep(Duration::from_millis(due - now), &stop).await.is_none() {
+            return;
+        }
+        let late = state.now_ms().saturating_sub(due);
+        if late > limits::EXPIRY_LATE_MS {
+            tracing::debug!(late_ms = late, "the session timer is late: sockets are read first");
+            if sleep(tick.min(limits::EXPIRY_GRACE_MAX), &stop).await.is_none() {
+                return;
+            }
+        }
+        let expired = state.sessions.lock().expire(state.now_ms());
+        if !expired.is_empty() {
+            let mut jobs: Vec<Job> = expired.into_iter().map(close).collect();
+            state.queue.submit(&mut jobs);
+        }
+    }
+}
+
+async fn sleep(duration: Duration, stop: &CancellationToken) -> Option<()> {
+    tokio::select! {
+        () = stop.cancelled() => None,
+        () = tokio::time::sleep(duration) => Some(()),
+    }
+}
+
+fn close(session: Arc<Session>) -> Job {
+    tracing::debug!(session = format_args!("{:#x}", session.id()), "session expired");
+    Job {
+        task: Task::CloseSession,
+        op: None,
+        xid: 0,
+        session,
+        connection: None,
+        identities: Arc::from([]),
+        received: Instant::now(),
+        sampled: false,
+        bytes: 0,
+    }
+}

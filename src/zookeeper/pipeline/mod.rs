@@ -1,0 +1,386 @@
+//! The one writer: takes all that waits as one batch, prepares each request, logs it, syncs the log
+//! once, applies the batch, and answers. Nothing is read, no watch fires and nothing is acknowledged
+//! before it is durable.
+
+pub mod queue;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::RwLockWriteGuard;
+use tokio::sync::watch;
+
+use self::queue::{Job, Task};
+use super::connection::handle::ConnectionHandle;
+use super::database::Database;
+use super::jute::Writer as _;
+use super::proto::handshake::ConnectResponse;
+use super::proto::{ErrorCode, OpCode, reply};
+use super::read::Reading;
+use super::session;
+use super::state::State;
+use super::storage::{Storage, StorageError};
+use super::txn::apply::{self, Applied, Change, ChangeKind};
+use super::txn::prep::{Caller, Prep, PrepOptions, Prepared, Verdict};
+use super::txn::record::Txn;
+use super::watch::{EventType, WatcherId};
+use super::{acl, auth};
+
+/// How many requests are applied before readers are let in between.
+const APPLY_CHUNK: usize = 64;
+
+/// How a batch's request is finished once the batch is durable.
+#[derive(Debug)]
+enum Plan {
+    /// Apply the transaction and say how it came out.
+    Transaction(Prepared),
+    /// Answer with this code; nothing was logged.
+    Refuse(ErrorCode),
+    /// Answer a `sync`.
+    Sync,
+    /// Answer a read.
+    Read,
+}
+
+/// The writer, on its own thread.
+#[derive(Debug)]
+pub struct Pipeline {
+    state: Arc<State>,
+    storage: Storage,
+    snapshots: super::snapshots::Snapshots,
+    failed: watch::Sender<Option<String>>,
+    digest_enabled: bool,
+    changes: Vec<Change>,
+    told: Vec<WatcherId>,
+    touched: Vec<Arc<ConnectionHandle>>,
+}
+
+impl Pipeline {
+    /// A writer for this state. A failure of the log is announced in `failed`.
+    pub fn new(state: Arc<State>, storage: Storage, failed: watch::Sender<Option<String>>) -> Self {
+        let snapshots = super::snapshots::Snapshots::new(Arc::clone(&state), &storage);
+        Pipeline {
+            digest_enabled: state.config.digest_enabled,
+            state,
+            storage,
+            snapshots,
+            failed,
+            changes: Vec::new(),
+            told: Vec::new(),
+            touched: Vec::new(),
+        }
+    }
+
+    /// Works until the queue is stopped and empty, or the log can't be written. After a failure
+    /// nothing more is acknowledged: what was not synced may or may not be on disk.
+    pub fn run(mut self) {
+        let mut batch = Vec::new();
+        while self.state.queue.take(&mut batch) {
+            if let Err(error) = self.batch(&mut batch) {
+                tracing::error!(%error, "the transaction log can't be written: no more writes");
+                self.failed.send_replace(Some(error.to_string()));
+                return;
+            }
+        }
+        self.snapshots.finish();
+    }
+
+    fn batch(&mut self, batch: &mut Vec<Job>) -> Result<(), StorageError> {
+        let requests = batch.len();
+        let bytes = batch.iter().map(|job| job.bytes).sum();
+        let state = Arc::clone(&self.state);
+        #[allow(clippy::cast_precision_loss, reason = "a batch is small")]
+        state.stats.batch_size.record(requests as f64);
+
+        let plans = self.prepare(batch)?;
+        if plans.iter().any(|plan| matches!(plan, Plan::Transaction(_))) {
+            let started = Instant::now();
+            self.storage.commit()?;
+            state.stats.fsync_duration.record(started.elapsed().as_secs_f64());
+        }
+        let mut database = state.database.write();
+        for (index, (job, plan)) in batch.drain(..).zip(plans).enumerate() {
+            if index % APPLY_CHUNK == APPLY_CHUNK - 1 {
+                RwLockWriteGuard::bump(&mut database);
+            }
+            self.finish(&mut database, &job, &plan);
+        }
+        drop(database);
+        state.queue.done(requests, bytes);
+        for connection in self.touched.drain(..) {
+            connection.wake();
+        }
+        if self.storage.snapshot_due() {
+            self.snapshots.start(&mut self.storage)?;
+        }
+        Ok(())
+    }
+
+    /// Checks and logs each request, in order.
+    fn prepare(&mut self, batch: &mut [Job]) -> Result<Vec<Plan>, StorageError> {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let time = i64::try_from(time).unwrap_or(i64::MAX);
+        let database = self.state.database.read();
+        let options = PrepOptions {
+            skip_acl: self.state.config.skip_acl,
+            depth_max: self.state.config.znode_depth_max,
+        };
+        let mut prep = Prep::new(&database.tree, options, time);
+        let mut plans = Vec::with_capacity(batch.len());
+        for job in batch {
+            let caller = Caller {
+                session_id: job.session.id(),
+                xid: job.xid,
+                identities: &job.identities,
+                session_closing: job.session.is_closing(),
+            };
+            let prepared = match &mut job.task {
+                Task::Write(request) => prep.write(std::mem::take(request), &caller),
+                Task::Malformed if job.op == Some(OpCode::Multi) => prep.malformed_multi(&caller),
+                Task::Malformed => {
+                    plans.push(Plan::Refuse(ErrorCode::MarshallingError));
+                    continue;
+                }
+                Task::Sync(_) | Task::Read(_) if caller.session_closing => {
+                    plans.push(Plan::Refuse(ErrorCode::SessionExpired));
+                    continue;
+                }
+                Task::Sync(_) => {
+                    plans.push(Plan::Sync);
+                    continue;
+                }
+                Task::Read(_) => {
+                    plans.push(Plan::Read);
+                    continue;
+                }
+                Task::CreateSession { .. } => {
+                    let timeout = i32::try_from(job.session.timeout_ms()).unwrap_or(i32::MAX);
+                    prep.create_session(job.session.id(), timeout)
+                }
+                Task::CloseSession => {
+                    job.session.set_closing();
+                    prep.close_session(job.session.id(), job.xid)
+                }
+            };
+            let digest = self.digest_enabled.then_some(prepared.digest);
+            self.storage.append(&prepared.header, &prepared.txn, digest)?;
+            plans.push(Plan::Transaction(prepared));
+        }
+        Ok(plans)
+    }
+
+    /// Applies and answers one request of a durable batch.
+    fn finish(&mut self, database: &mut Database, job: &Job, plan: &Plan) {
+        let mut code = None;
+        match plan {
+            Plan::Transaction(prepared) => code = self.transaction(database, job, prepared),
+            Plan::Refuse(refusal) => {
+                let refusal = *refusal;
+                code = Some(refusal);
+                let zxid = database.tree.last_zxid();
+                self.answer(job, |out| reply::error(out, job.xid, zxid, refusal));
+            }
+            Plan::Sync => {
+                if let Task::Sync(path) = &job.task {
+                    let zxid = database.tree.last_zxid();
+                    self.answer(job, |out| {
+                        reply::ok(out, job.xid, zxid, |out| out.write_buffer(path.as_deref()));
+                    });
+                }
+            }
+            Plan::Read => {
+                if let (Task::Read(body), Some(connection), Some(op)) =
+                    (&job.task, &job.connection, job.op)
+                    && !connection.is_gone()
+                {
+                    let identities = &job.identities;
+                    let (state, xid) = (&*self.state, job.xid);
+                    let ok =
+                        Reading { state, database, connection, identities, xid }.answer(op, body);
+                    if !ok {
+                        state.stats.error(op);
+                    }
+                    self.touched.push(Arc::clone(connection));
+                }
+            }
+        }
+        self.account(job, code);
+        if let Some(connection) = &job.connection {
+            connection.answered();
+        }
+    }
+
+    fn account(&self, job: &Job, code: Option<ErrorCode>) {
+        let stats = &self.state.stats;
+        if job.connection.is_some() {
+            stats.packets_sent.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some(op) = job.op else { return };
+        let elapsed = job.received.elapsed();
+        stats.latency.record(elapsed, 1);
+        if job.sampled {
+            stats.duration(op, elapsed);
+        }
+        if code.is_some() {
+            stats.error(op);
+        }
+    }
+
+    fn transaction(
+        &mut self,
+        database: &mut Database,
+        job: &Job,
+        prepared: &Prepared,
+    ) -> Option<ErrorCode> {
+        let Prepared { header, txn, verdict, .. } = prepared;
+        let (xid, zxid) = (job.xid, header.zxid);
+        let applied = if self.state.watches.lock().is_empty() {
+            apply::replay(database, header, txn)
+        } else {
+            self.changes.clear();
+            let mut changes = std::mem::take(&mut self.changes);
+            let applied = apply::apply(database, header, txn, &mut changes);
+            self.fire(zxid, &changes);
+            self.changes = changes;
+            applied
+        };
+        match (txn, verdict) {
+            (_, Verdict::Refused(code)) => {
+                self.answer(job, |out| reply::error(out, xid, zxid, *code));
+                return Some(*code);
+            }
+            (_, Verdict::MultiRefused { count, culprit, code }) => {
+                self.answer(job, |out| {
+                    reply::ok(out, xid, zxid, |out| multi_refused(*count, *culprit, *code, out));
+                });
+                return Some(*code);
+            }
+            (Txn::CreateSession { .. }, Verdict::Ok) => self.session_created(job),
+            (Txn::CloseSession { .. }, Verdict::Ok) => self.session_closed(job, zxid),
+            (_, Verdict::Ok) => {
+                self.answer(job, |out| {
+                    reply::ok(out, xid, zxid, |out| result(txn, &applied, out));
+                });
+            }
+        }
+        None
+    }
+
+    fn answer(&mut self, job: &Job, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(connection) = &job.connection {
+            connection.send(1, write);
+            self.touched.push(Arc::clone(connection));
+        }
+    }
+
+    fn session_created(&mut self, job: &Job) {
+        let Task::CreateSession { with_read_only } = job.task else { return };
+        let id = job.session.id();
+        let response = ConnectResponse {
+            timeout_ms: job.session.timeout_ms(),
+            session_id: id,
+            password: session::password(id),
+        };
+        self.answer(job, |out| response.write(with_read_only, out));
+    }
+
+    fn session_closed(&mut self, job: &Job, zxid: i64) {
+        let id = job.session.id();
+        self.state.sessions.lock().remove(id);
+        self.answer(job, |out| reply::empty(out, job.xid, zxid));
+        if let Some(connection) = self.state.attached.lock().remove(&id) {
+            connection.close();
+        }
+        if let Some(connection) = &job.connection {
+            connection.close();
+        }
+    }
+
+    /// Tells the watchers of what a transaction changed, in its order.
+    fn fire(&mut self, zxid: i64, changes: &[Change]) {
+        for change in changes {
+            let parent = super::path::parent(&change.path).unwrap_or("/");
+            let mut told = std::mem::take(&mut self.told);
+            let (kind, children_changed) = match change.kind {
+                ChangeKind::Created => (EventType::NodeCreated, true),
+                ChangeKind::Deleted => (EventType::NodeDeleted, true),
+                ChangeKind::DataChanged => (EventType::NodeDataChanged, false),
+            };
+            {
+                let mut watches = self.state.watches.lock();
+                if change.kind == ChangeKind::Deleted {
+                    watches.fire_deleted(&change.path, &mut told);
+                } else {
+                    watches.fire_data(&change.path, &mut told);
+                }
+            }
+            self.tell(&told, zxid, kind, &change.path, &change.acl);
+            if children_changed {
+                self.state.watches.lock().fire_children(parent, &mut told);
+                let kind = EventType::NodeChildrenChanged;
+                self.tell(&told, zxid, kind, parent, &change.parent_acl);
+            }
+            self.told = told;
+        }
+    }
+
+    /// Sends an event to whoever may read the node. A watch that is not told is spent all the same.
+    fn tell(
+        &mut self,
+        told: &[WatcherId],
+        zxid: i64,
+        kind: EventType,
+        path: &str,
+        acl: &[acl::Acl],
+    ) {
+        if told.is_empty() {
+            return;
+        }
+        let connections = self.state.connections.lock();
+        for watcher in told {
+            let Some(connection) = connections.get(watcher) else { continue };
+            let skip_acl = self.state.config.skip_acl;
+            if skip_acl || auth::allows(acl, acl::READ, &connection.identities()) {
+                connection.send(1, |out| reply::event(out, zxid, kind, path));
+                self.state.stats.packets_sent.fetch_add(1, Ordering::Relaxed);
+                self.touched.push(Arc::clone(connection));
+            }
+        }
+    }
+}
+
+/// The body of the answer to a transaction that was applied.
+fn result(txn: &Txn, applied: &Applied, out: &mut Vec<u8>) {
+    match (txn, applied) {
+        (Txn::Create { create, with_stat, .. }, applied) => {
+            out.write_string(&create.path);
+            if let (true, Applied::Stat(stat)) = (with_stat, applied) {
+                stat.write(out);
+            }
+        }
+        (Txn::SetData { .. } | Txn::SetAcl { .. }, Applied::Stat(stat)) => stat.write(out),
+        (Txn::Multi(txns), Applied::Multi(results)) => {
+            for (txn, applied) in txns.iter().zip(results) {
+                reply::multi_header(out, txn.kind(), false, 0);
+                result(txn, applied, out);
+            }
+            reply::multi_end(out);
+        }
+        _ => {}
+    }
+}
+
+/// The body of the answer to a multi that failed: no error before the culprit, its own at the
+/// culprit, an inconsistency after it.
+fn multi_refused(count: usize, culprit: usize, code: ErrorCode, out: &mut Vec<u8>) {
+    for index in 0..count {
+        let code = match index.cmp(&culprit) {
+            std::cmp::Ordering::Less => 0,
+            std::cmp::Ordering::Equal => code.number(),
+            std::cmp::Ordering::Greater => ErrorCode::RuntimeInconsistency.number(),
+        };
+        reply::multi_error(out, code);
+    }
+    reply::multi_end(out);
+}

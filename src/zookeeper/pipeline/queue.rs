@@ -1,0 +1,143 @@
+//! The queue to the writer: bounded by what its connections keep themselves from submitting.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::limits;
+use crate::zookeeper::auth::Identities;
+use crate::zookeeper::connection::handle::ConnectionHandle;
+use crate::zookeeper::proto::OpCode;
+use crate::zookeeper::proto::request::WriteRequest;
+use crate::zookeeper::session::Session;
+
+/// What the writer is asked for.
+#[derive(Debug)]
+pub enum Task {
+    /// A change.
+    Write(WriteRequest),
+    /// A change that can't be decoded.
+    Malformed,
+    /// `sync`, with its path.
+    Sync(Option<Box<[u8]>>),
+    /// A read behind a change of the same session, undecoded.
+    Read(Box<[u8]>),
+    /// A session begins, for this connection.
+    CreateSession {
+        /// Whether its answer has the read-only byte.
+        with_read_only: bool,
+    },
+    /// A session ends: its client asked for it, or its time is over.
+    CloseSession,
+}
+
+/// One task, with who asked.
+#[derive(Debug)]
+pub struct Job {
+    /// What to do.
+    pub task: Task,
+    /// Which opcode it came with; `None` for what the server asks itself.
+    pub op: Option<OpCode>,
+    /// The request's number.
+    pub xid: i32,
+    /// For whom.
+    pub session: Arc<Session>,
+    /// Who is answered.
+    pub connection: Option<Arc<ConnectionHandle>>,
+    /// What the connection had proved when the request came.
+    pub identities: Identities,
+    /// When the request came.
+    pub received: Instant,
+    /// Whether its duration is recorded.
+    pub sampled: bool,
+    /// Bytes of the request, for the budget.
+    pub bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    jobs: Vec<Job>,
+    waiting: bool,
+    stopped: bool,
+}
+
+/// Jobs on their way to the writer.
+#[derive(Debug)]
+pub struct Queue {
+    inner: Mutex<Inner>,
+    wake: Condvar,
+    limit: usize,
+    requests: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Queue {
+    /// An empty queue; `limit` is `globalOutstandingLimit`.
+    pub fn new(limit: usize) -> Self {
+        Queue {
+            inner: Mutex::new(Inner::default()),
+            wake: Condvar::new(),
+            limit,
+            requests: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether so much is with the writer that a connection which has something there already
+    /// leaves its socket unread.
+    pub fn is_full(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) >= self.limit
+            || self.bytes.load(Ordering::Relaxed) >= limits::OUTSTANDING_BYTES_MAX
+    }
+
+    /// Requests that are with the writer.
+    pub fn outstanding(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests that wait for it.
+    pub fn depth(&self) -> usize {
+        self.inner.lock().jobs.len()
+    }
+
+    /// Appends `jobs`, in their order, and leaves the vector empty.
+    pub fn submit(&self, jobs: &mut Vec<Job>) {
+        self.requests.fetch_add(jobs.len(), Ordering::Relaxed);
+        self.bytes.fetch_add(jobs.iter().map(|job| job.bytes).sum(), Ordering::Relaxed);
+        let mut inner = self.inner.lock();
+        inner.jobs.append(jobs);
+        if std::mem::take(&mut inner.waiting) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// For the writer: waits for jobs and takes all there are into `batch`, which is empty. False
+    /// when the queue is stopped and empty.
+    pub fn take(&self, batch: &mut Vec<Job>) -> bool {
+        let mut inner = self.inner.lock();
+        while inner.jobs.is_empty() {
+            if inner.stopped {
+                return false;
+            }
+            inner.waiting = true;
+            self.wake.wait(&mut inner);
+        }
+        inner.waiting = false;
+        std::mem::swap(&mut inner.jobs, batch);
+        true
+    }
+
+    /// For the writer: so much is done.
+    pub fn done(&self, requests: usize, bytes: usize) {
+        self.requests.fetch_sub(requests, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Lets the writer end once the queue is empty.
+    pub fn stop(&self) {
+        self.inner.lock().stopped = true;
+        self.wake.notify_one();
+    }
+}

@@ -1,0 +1,258 @@
+//! Answers what only reads, or changes only the connection's own watches. A reply and the watch that
+//! it registers are one step: the caller holds the database all along.
+
+use crate::limits;
+use crate::zookeeper::acl;
+use crate::zookeeper::auth::{self, AuthId};
+use crate::zookeeper::connection::handle::ConnectionHandle;
+use crate::zookeeper::database::Database;
+use crate::zookeeper::jute::Writer as _;
+use crate::zookeeper::proto::request::{MultiReadOperation, ReadRequest, SetWatches};
+use crate::zookeeper::proto::{ErrorCode, OpCode, reply};
+use crate::zookeeper::state::State;
+use crate::zookeeper::tree::NodeRef;
+use crate::zookeeper::watch::{EventType, Watches};
+
+/// The zxid of an event that `setWatches` catches up.
+const ZXID_NONE: i64 = -1;
+
+/// Who reads, and when.
+pub struct Reading<'a> {
+    /// The coordinator.
+    pub state: &'a State,
+    /// The database, held.
+    pub database: &'a Database,
+    /// Who is answered.
+    pub connection: &'a ConnectionHandle,
+    /// What it had proved when the request came.
+    pub identities: &'a [AuthId],
+    /// The request's number.
+    pub xid: i32,
+}
+
+impl std::fmt::Debug for Reading<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").field("xid", &self.xid).finish_non_exhaustive()
+    }
+}
+
+impl Reading<'_> {
+    /// Answers the request; says whether it succeeded.
+    pub fn answer(&self, op: OpCode, body: &[u8]) -> bool {
+        let result = match ReadRequest::decode(op, body) {
+            Ok(request) => self.request(&request),
+            Err(error) => {
+                tracing::debug!(op = op.name(), %error, "malformed request");
+                Err(ErrorCode::MarshallingError)
+            }
+        };
+        if let Err(code) = result {
+            let zxid = self.zxid();
+            self.connection.send(1, |out| reply::error(out, self.xid, zxid, code));
+        }
+        result.is_ok()
+    }
+
+    fn zxid(&self) -> i64 {
+        self.database.tree.last_zxid()
+    }
+
+    fn request(&self, request: &ReadRequest<'_>) -> Result<(), ErrorCode> {
+        match request {
+            ReadRequest::GetData { path, watch } => {
+                let node = self.readable(path)?;
+                if *watch {
+                    self.watch(|watches, id| watches.add_data(path, id));
+                }
+                self.reply(|out| put_data(&node, out));
+            }
+            ReadRequest::Exists { path, watch } => self.exists(path, *watch)?,
+            ReadRequest::GetChildren { path, watch, with_stat } => {
+                let node = self.readable(path)?;
+                if *watch {
+                    self.watch(|watches, id| watches.add_child(path, id));
+                }
+                self.reply(|out| {
+                    put_children(&node, out);
+                    if *with_stat {
+                        node.stat().write(out);
+                    }
+                });
+            }
+            ReadRequest::GetAcl { path } => {
+                let node = self.node(path)?;
+                self.check(&node, acl::READ | acl::ADMIN)?;
+                self.reply(|out| {
+                    if self.check(&node, acl::ADMIN).is_ok() {
+                        acl::write_list(node.acl(), out);
+                    } else {
+                        acl::write_list(&auth::masked(node.acl()), out);
+                    }
+                    node.stat().write(out);
+                });
+            }
+            ReadRequest::MultiRead(operations) => self.multi_read(operations)?,
+            ReadRequest::SetWatches(request) => self.set_watches(request),
+            ReadRequest::AddWatch { path, recursive } => {
+                self.watch(|watches, id| watches.add_persistent(path, id, *recursive));
+                self.reply(|out| out.write_int(0));
+            }
+            ReadRequest::RemoveWatches { path, kind } => {
+                if !self.state.watches.lock().remove(path, self.connection.id(), *kind) {
+                    return Err(ErrorCode::NoWatcher);
+                }
+                self.reply(|_| ());
+            }
+            ReadRequest::CheckWatches { path, kind } => {
+                if !self.state.watches.lock().contains(path, self.connection.id(), *kind) {
+                    return Err(ErrorCode::NoWatcher);
+                }
+                self.reply(|_| ());
+            }
+        }
+        Ok(())
+    }
+
+    fn exists(&self, path: &str, watch: bool) -> Result<(), ErrorCode> {
+        if path.contains('\0') {
+            return Err(ErrorCode::BadArguments);
+        }
+        let node = self.database.tree.node(path);
+        if let Some(node) = &node {
+            self.check(node, acl::READ)?;
+        }
+        if watch {
+            self.watch(|watches, id| watches.add_data(path, id));
+        }
+        let node = node.ok_or(ErrorCode::NoNode)?;
+        self.reply(|out| node.stat().write(out));
+        Ok(())
+    }
+
+    fn multi_read(&self, operations: &[MultiReadOperation<'_>]) -> Result<(), ErrorCode> {
+        // Sized before it is written: a small request may ask for the same large node many times.
+        let mut size = 0;
+        for operation in operations {
+            size += match self.readable(&operation.path) {
+                Ok(node) if operation.children => {
+                    node.children().map(|name| 4 + name.len()).sum::<usize>()
+                }
+                Ok(node) => node.data().map_or(0, <[u8]>::len) + 100,
+                Err(_) => 0,
+            };
+            if size > limits::MULTI_READ_BYTES_MAX {
+                return Err(ErrorCode::BadArguments);
+            }
+        }
+        self.reply(|out| {
+            for operation in operations {
+                match self.readable(&operation.path) {
+                    Ok(node) if operation.children => {
+                        reply::multi_header(out, OpCode::GetChildren.number(), false, 0);
+                        put_children(&node, out);
+                    }
+                    Ok(node) => {
+                        reply::multi_header(out, OpCode::GetData.number(), false, 0);
+                        put_data(&node, out);
+                    }
+                    Err(code) => reply::multi_error(out, code.number()),
+                }
+            }
+            reply::multi_end(out);
+        });
+        Ok(())
+    }
+
+    /// Registers what a client watched before it lost its connection, and tells it what it missed
+    /// (`DataTree.setWatches`): never of a node that it may not read.
+    fn set_watches(&self, request: &SetWatches<'_>) {
+        let tree = &self.database.tree;
+        let tell = |kind: EventType, path: &str, node: Option<&NodeRef<'_>>| {
+            if node.is_none_or(|node| self.check(node, acl::READ).is_ok()) {
+                self.connection.send(1, |out| reply::event(out, ZXID_NONE, kind, path));
+            }
+        };
+        for path in &request.data {
+            match tree.node(path) {
+                None => tell(EventType::NodeDeleted, path, None),
+                Some(node) if node.stat_persisted().mzxid > request.relative_zxid => {
+                    tell(EventType::NodeDataChanged, path, Some(&node));
+                }
+                Some(_) => self.watch(|watches, id| watches.add_data(path, id)),
+            }
+        }
+        for path in &request.exist {
+            match tree.node(path) {
+                Some(node) => tell(EventType::NodeCreated, path, Some(&node)),
+                None => self.watch(|watches, id| watches.add_data(path, id)),
+            }
+        }
+        for path in &request.child {
+            match tree.node(path) {
+                None => tell(EventType::NodeDeleted, path, None),
+                Some(node) if node.stat_persisted().pzxid > request.relative_zxid => {
+                    tell(EventType::NodeChildrenChanged, path, Some(&node));
+                }
+                Some(_) => self.watch(|watches, id| watches.add_child(path, id)),
+            }
+        }
+        for path in &request.persistent {
+            self.watch(|watches, id| watches.add_persistent(path, id, false));
+        }
+        for path in &request.recursive {
+            self.watch(|watches, id| watches.add_persistent(path, id, true));
+        }
+        self.reply(|_| ());
+    }
+
+    fn node(&self, path: &str) -> Result<NodeRef<'_>, ErrorCode> {
+        self.database.tree.node(path).ok_or(ErrorCode::NoNode)
+    }
+
+    fn readable(&self, path: &str) -> Result<NodeRef<'_>, ErrorCode> {
+        let node = self.node(path)?;
+        self.check(&node, acl::READ)?;
+        Ok(node)
+    }
+
+    fn check(&self, node: &NodeRef<'_>, perms: i32) -> Result<(), ErrorCode> {
+        let allowed =
+            self.state.config.skip_acl || auth::allows(node.acl(), perms, self.identities);
+        if allowed { Ok(()) } else { Err(ErrorCode::NoAuth) }
+    }
+
+    fn watch(&self, register: impl FnOnce(&mut Watches, u64)) {
+        let mut watches = self.state.watches.lock();
+        // Checked under the lock: a connection that ends removes its watches after it says so.
+        if self.connection.is_gone() {
+            return;
+        }
+        register(&mut watches, self.connection.id());
+        if watches.count_of(self.connection.id()) > limits::WATCHES_PER_CONNECTION_MAX {
+            drop(watches);
+            tracing::warn!(
+                peer = %self.connection.peer(),
+                limit = limits::WATCHES_PER_CONNECTION_MAX,
+                "closed: the client has too many watches"
+            );
+            self.connection.close();
+        }
+    }
+
+    fn reply(&self, body: impl FnOnce(&mut Vec<u8>)) {
+        let zxid = self.zxid();
+        self.connection.send(1, |out| reply::ok(out, self.xid, zxid, body));
+    }
+}
+
+fn put_data(node: &NodeRef<'_>, out: &mut Vec<u8>) {
+    out.write_buffer(node.data());
+    node.stat().write(out);
+}
+
+fn put_children(node: &NodeRef<'_>, out: &mut Vec<u8>) {
+    out.write_count(node.child_count());
+    for name in node.children() {
+        out.write_string(name);
+    }
+}

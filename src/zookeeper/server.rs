@@ -1,0 +1,197 @@
+//! The coordinator as the process sees it: started, watched for failure, shut down.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::pipeline::Pipeline;
+use super::session::{SessionTracker, first_session_id};
+use super::state::State;
+use super::storage::{Storage, StorageConfig, StorageError};
+use super::{connection, expiry};
+use crate::config::CoordinatorConfig;
+use crate::net::{self, BindError, ConnectionLimits};
+use crate::telemetry;
+
+/// Why a coordinator doesn't start: one line that an operator can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The client port can't be listened on.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    /// The data directory can't be used, or is damaged.
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    /// The system gives no thread, no address or no time.
+    #[error("coordinator: {0}")]
+    System(String),
+}
+
+/// A coordinator that serves.
+#[derive(Debug)]
+pub struct Coordinator {
+    state: Arc<State>,
+    client_address: SocketAddr,
+    stop: CancellationToken,
+    connections: TaskTracker,
+    services: TaskTracker,
+    writer: JoinHandle<()>,
+    failed: watch::Receiver<Option<String>>,
+}
+
+impl Coordinator {
+    /// Recovers the data directory, listens, and serves when it returns.
+    ///
+    /// # Errors
+    /// A busy port, a directory that can't be written or is locked by another process, a damaged
+    /// log: see [`StartError`].
+    pub async fn start(config: CoordinatorConfig) -> Result<Coordinator, StartError> {
+        // First, so that a busy port leaves the directory untouched. Clients wait in the backlog.
+        let listener = net::bind(&config.client_address)?;
+        let client_address =
+            listener.local_addr().map_err(|error| StartError::System(error.to_string()))?;
+        let storage_config = StorageConfig::from(&config);
+        let opened = tokio::task::spawn_blocking(move || Storage::open(&storage_config)).await;
+        let (storage, database) =
+            opened.map_err(|error| StartError::System(format!("recovery: {error}")))??;
+
+        let known = database
+            .sessions
+            .keys()
+            .copied()
+            .chain(database.tree.ephemeral_owners())
+            .chain(storage.recovery().highest_sessions.values().copied());
+        let mut sessions = SessionTracker::new(
+            u64::try_from(config.tick_time.as_millis()).unwrap_or(u64::MAX),
+            first_session_id(machine_uptime_ms(), known),
+        );
+        for (&id, &timeout) in &database.sessions {
+            sessions.track(id, u32::try_from(timeout).unwrap_or(0), 0);
+        }
+        let limits = ConnectionLimits::zero_is_unlimited(config.max_cnxns, config.max_client_cnxns);
+        let state = State::new(config, database, sessions, storage.snapshot_writer());
+        let state = Arc::new(state);
+        state.client_port.store(client_address.port(), Ordering::Relaxed);
+        set_gauges_on_scrape(&state);
+
+        let (failed_sender, failed) = watch::channel(None);
+        let pipeline = Pipeline::new(Arc::clone(&state), storage, failed_sender);
+        let writer = std::thread::Builder::new()
+            .name("zookeeper-writer".to_owned())
+            .spawn(move || pipeline.run())
+            .map_err(|error| StartError::System(format!("no thread for the writer: {error}")))?;
+
+        let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
+        let services = TaskTracker::new();
+        services.spawn(expiry::run(Arc::clone(&state), stop.clone()));
+        services.spawn(purge(Arc::clone(&state), stop.clone()));
+        let for_connections = Arc::clone(&state);
+        services.spawn(net::serve(
+            listener,
+            limits,
+            stop.clone(),
+            connections.clone(),
+            move |stream, peer, permit| {
+                let state = Arc::clone(&for_connections);
+                async move {
+                    connection::serve(stream, peer, state).await;
+                    drop(permit);
+                }
+            },
+        ));
+        Ok(Coordinator { state, client_address, stop, connections, services, writer, failed })
+    }
+
+    /// Where clients connect.
+    pub fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// Waits until the log can't be written any more, and says why: the process must exit then.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.failed.clone();
+        let reason = match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone(),
+            // The writer has gone without a reason: it was stopped, or it panicked.
+            Err(_) if self.stop.is_cancelled() => std::future::pending().await,
+            Err(_) => None,
+        };
+        reason.unwrap_or_else(|| "the writer has ended".to_owned())
+    }
+
+    /// Stops accepting, finishes what is in flight for at most `grace`, closes connections. Sessions
+    /// live on: clients re-attach after a restart.
+    pub async fn shutdown(self, grace: Duration) {
+        self.stop.cancel();
+        self.state.drain();
+        let left = net::drain(&self.stop, &self.connections, grace).await;
+        if left > 0 {
+            tracing::debug!(left, "connections were cut off by the stop");
+        }
+        self.services.close();
+        let _ = tokio::time::timeout(grace, self.services.wait()).await;
+        self.state.queue.stop();
+        let writer = self.writer;
+        let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+    }
+}
+
+/// How long the machine has been up: the clock of ZooKeeper's session ids.
+fn machine_uptime_ms() -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let mut parts = uptime.split_whitespace().next().unwrap_or_default().split('.');
+    let mut next = || parts.next().and_then(|part| part.parse::<u64>().ok()).unwrap_or(0);
+    next() * 1_000 + next() * 10
+}
+
+/// `autopurge`: keeps the newest snapshots and the logs that they need.
+async fn purge(state: Arc<State>, stop: CancellationToken) {
+    let interval = state.config.purge_interval;
+    if interval.is_zero() {
+        return;
+    }
+    loop {
+        let (writer, retain) = (state.disk.clone(), state.config.snap_retain_count);
+        match tokio::task::spawn_blocking(move || writer.purge(retain)).await {
+            Ok(Ok(files)) => tracing::debug!(files, "old snapshots and logs removed"),
+            Ok(Err(error)) => tracing::warn!(%error, "old snapshots and logs can't be removed"),
+            Err(_) => return,
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
+}
+
+fn set_gauges_on_scrape(state: &Arc<State>) {
+    let state: Weak<State> = Arc::downgrade(state);
+    telemetry::on_scrape(Box::new(move || {
+        if let Some(state) = state.upgrade() {
+            set_gauges(&state);
+        }
+    }));
+}
+
+#[allow(clippy::cast_precision_loss, reason = "gauges are floating point")]
+fn set_gauges(state: &State) {
+    let gauges = &state.stats.gauges;
+    gauges.connections.set(state.connections.lock().len() as f64);
+    gauges.sessions.set(state.sessions.lock().len() as f64);
+    gauges.watches.set(state.watches.lock().len() as f64);
+    gauges.outstanding_requests.set(state.queue.outstanding() as f64);
+    gauges.commit_queue_depth.set(state.queue.depth() as f64);
+    let (snapshots, logs) = state.disk_bytes();
+    gauges.snapshot_bytes.set(snapshots as f64);
+    gauges.log_bytes.set(logs as f64);
+    let database = state.database.read();
+    gauges.znodes.set(database.tree.node_count() as f64);
+    gauges.ephemerals.set(database.tree.ephemeral_count() as f64);
+    gauges.data_bytes.set(database.tree.data_size() as f64);
+}

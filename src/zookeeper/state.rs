@@ -1,0 +1,138 @@
+//! What connections, the writer and the session timer share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+
+use super::connection::handle::ConnectionHandle;
+use super::database::Database;
+use super::pipeline::queue::Queue;
+use super::session::SessionTracker;
+use super::stats::Stats;
+use super::storage::SnapshotWriter;
+use super::watch::Watches;
+use crate::config::CoordinatorConfig;
+
+/// The state of one coordinator.
+///
+/// Locks are taken in the order of the fields `database`, `watches`, then any other, and only
+/// `database` is held while another is taken. The writer alone takes `database` for writing.
+#[derive(Debug)]
+pub struct State {
+    /// The configuration.
+    pub config: CoordinatorConfig,
+    /// Tree and sessions: whoever reads sees only what is durable.
+    pub database: RwLock<Database>,
+    /// Who watches what. A read registers its watch while it holds `database`, and changes fire
+    /// while the writer holds it: so no event is missed or comes before the reply it follows.
+    pub watches: Mutex<Watches>,
+    /// When each session expires.
+    pub sessions: Mutex<SessionTracker>,
+    /// The connection of each session that has one.
+    pub attached: Mutex<HashMap<i64, Arc<ConnectionHandle>>>,
+    /// Every open connection, by its number.
+    pub connections: Mutex<HashMap<u64, Arc<ConnectionHandle>>>,
+    /// The way to the writer.
+    pub queue: Queue,
+    /// What is counted.
+    pub stats: Stats,
+    /// Whether requests are left unread, because the coordinator stops.
+    pub draining: AtomicBool,
+    /// What snapshots are written with; it knows the sizes on disk.
+    pub disk: SnapshotWriter,
+    /// The port that clients connect to.
+    pub client_port: AtomicU16,
+    started: Instant,
+    next_connection: AtomicU64,
+}
+
+impl State {
+    /// The state over a recovered database.
+    pub fn new(
+        config: CoordinatorConfig,
+        database: Database,
+        sessions: SessionTracker,
+        disk: SnapshotWriter,
+    ) -> Self {
+        State {
+            queue: Queue::new(config.global_outstanding_limit),
+            config,
+            database: RwLock::new(database),
+            watches: Mutex::new(Watches::new()),
+            sessions: Mutex::new(sessions),
+            attached: Mutex::new(HashMap::new()),
+            connections: Mutex::new(HashMap::new()),
+            stats: Stats::new(),
+            draining: AtomicBool::new(false),
+            disk,
+            client_port: AtomicU16::new(0),
+            started: Instant::now(),
+            next_connection: AtomicU64::new(1),
+        }
+    }
+
+    /// Milliseconds since the start, the clock of sessions.
+    pub fn now_ms(&self) -> u64 {
+        self.ms_at(Instant::now())
+    }
+
+    /// The same for a moment that was read before.
+    pub fn ms_at(&self, at: Instant) -> u64 {
+        u64::try_from(at.duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long the coordinator has been running.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Bytes of snapshots and of logs on disk; 0 where the directory can't be read.
+    pub fn disk_bytes(&self) -> (u64, u64) {
+        self.disk.sizes().unwrap_or_default()
+    }
+
+    /// Registers a connection.
+    pub fn open_connection(&self, peer: std::net::SocketAddr) -> Arc<ConnectionHandle> {
+        let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        let handle = Arc::new(ConnectionHandle::new(id, peer));
+        self.connections.lock().insert(id, Arc::clone(&handle));
+        if self.draining.load(Ordering::Acquire) {
+            handle.close();
+        }
+        handle
+    }
+
+    /// Forgets a connection and its watches; its session goes on until it expires.
+    pub fn close_connection(&self, handle: &Arc<ConnectionHandle>) {
+        // First: the writer may be about to answer a read of this connection that watches.
+        handle.set_gone();
+        self.watches.lock().remove_watcher(handle.id());
+        self.connections.lock().remove(&handle.id());
+        if let Some(session) = handle.session() {
+            let mut attached = self.attached.lock();
+            if attached.get(&session.id()).is_some_and(|present| present.id() == handle.id()) {
+                attached.remove(&session.id());
+            }
+        }
+    }
+
+    /// Makes `handle` the connection of its session; the one before it is closed.
+    pub fn attach(&self, session: i64, handle: &Arc<ConnectionHandle>) {
+        let before = self.attached.lock().insert(session, Arc::clone(handle));
+        if let Some(before) = before {
+            before.close();
+        }
+    }
+
+    /// Leaves sockets unread from now on, and closes each connection once its replies are sent.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        let handles: Vec<_> = self.connections.lock().values().cloned().collect();
+        for handle in handles {
+            handle.wake();
+        }
+    }
+}
