@@ -149,6 +149,9 @@ pub const EXPIRY_LATE_MS: u64 = 100;
 /// The longest time that sockets are read first.
 pub const EXPIRY_GRACE_MAX: Duration = Duration::from_secs(1);
 
+/// Bytes of encoded topics that are kept for the clients of one listener and version.
+pub const KAFKA_RESPONSE_CACHE_BYTES: usize = 64 << 20;
+
 const _: () = assert!(ACCEPT_BACKOFF_MIN.as_millis() < ACCEPT_BACKOFF_MAX.as_millis());
 const _: () = assert!(ACCEPT_BACKOFF_MAX.as_millis() < DRAIN_GRACE.as_millis());
 const _: () = assert!(HTTP_CONNECTIONS_MAX < CONNECTIONS_MAX);

@@ -1,5 +1,6 @@
 //! What every Kafka role knows of the cluster: znode layout, image, observer and admin writes.
 //!
+//! - [`topic_name`]: what a topic may be called (pure).
 //! - [`layout`]: znode paths and their JSON, both ways (pure).
 //! - [`image`]: one immutable picture of the cluster (pure); [`builder`] makes the next one from
 //!   what was read; [`handle`] shares the newest.
@@ -19,6 +20,7 @@ pub mod observer;
 pub mod placement;
 pub mod reader;
 pub mod topic_config;
+pub mod topic_name;
 
 pub use admin::{AdminError, ClusterAdmin};
 pub use handle::ImageHandle;

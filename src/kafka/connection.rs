@@ -165,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             version: start.version,
             client_id,
             cache: self.service.cache(),
+            auto_creation: self.service.auto_creation(),
             failed: AtomicBool::new(false),
         };
         let reply = {

@@ -1,5 +1,265 @@
 //! Encoded topics, made when the image changes and not when a request comes.
+//!
+//! A topic's bytes in a `Metadata` answer depend on the topic, on which brokers can be reached
+//! through the client's listener, and on the version. They are kept for as long as these stay the
+//! same; the bytes of all topics together are kept for each image. What stands around them
+//! (brokers, cluster id, controller) is kept for each image too, so that an answer is copied
+//! together or, when it is long, written from where it is.
 
-/// The cache.
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hashbrown::HashMap;
+use kafka_protocol::messages::BrokerId;
+use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
+use kafka_protocol::protocol::{Encodable, StrBytes};
+use parking_lot::RwLock;
+
+use super::api::HandlerError;
+use super::api::metadata_topic::{self, Reachable};
+use crate::cluster::{ClusterImage, TopicImage};
+use crate::limits;
+
+/// What an answer's encoding depends on, beside the image.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct View {
+    /// The listener that the client came through.
+    pub listener: Arc<str>,
+    /// The version of the request.
+    pub version: i16,
+    /// The bits of `topic_authorized_operations`.
+    pub operations: i32,
+}
+
+/// Encoded topics of one view; versions that encode a topic alike share it.
 #[derive(Debug, Default)]
-pub struct ResponseCache {}
+struct Topics {
+    image: Arc<ClusterImage>,
+    reachable: Reachable,
+    encoded: HashMap<Arc<str>, (Arc<TopicImage>, Bytes)>,
+    bytes: usize,
+    all: Option<(usize, Bytes)>,
+}
+
+/// What stands before the topics, for one image.
+#[derive(Debug)]
+struct Front {
+    image: Arc<ClusterImage>,
+    bytes: Bytes,
+}
+
+/// The cache of all listeners and versions of a broker.
+#[derive(Debug, Default)]
+pub struct ResponseCache {
+    topics: RwLock<HashMap<View, Arc<RwLock<Topics>>>>,
+    fronts: RwLock<HashMap<View, Front>>,
+}
+
+impl ResponseCache {
+    /// The start of an answer, up to and without the topics.
+    pub fn front(&self, image: &Arc<ClusterImage>, view: &View) -> Result<Bytes, HandlerError> {
+        // Only topics have operations.
+        let view = &View { operations: 0, ..view.clone() };
+        if let Some(front) = self.fronts.read().get(view) {
+            if Arc::ptr_eq(&front.image, image) {
+                return Ok(front.bytes.clone());
+            }
+        }
+        let bytes = encode_front(image, view)?;
+        let front = Front { image: Arc::clone(image), bytes: bytes.clone() };
+        self.fronts.write().insert(view.clone(), front);
+        Ok(bytes)
+    }
+
+    /// Calls `each` with the bytes of one topic after the other.
+    pub fn topics<'a>(
+        &self,
+        image: &Arc<ClusterImage>,
+        view: &View,
+        wanted: impl Iterator<Item = &'a Arc<TopicImage>>,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), HandlerError> {
+        let class = self.class(view);
+        let mut missing = Vec::new();
+        let mut wanted = wanted.peekable();
+        {
+            let topics = class.read();
+            if Arc::ptr_eq(&topics.image, image) {
+                while let Some(topic) = wanted.peek() {
+                    match topics.get(topic) {
+                        Some(bytes) => each(bytes),
+                        None => break,
+                    }
+                    wanted.next();
+                }
+            }
+        }
+        missing.extend(wanted);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut topics = class.write();
+        topics.follow(image, &view.listener);
+        for topic in missing {
+            each(&topics.get_or_encode(topic, view)?);
+        }
+        Ok(())
+    }
+
+    /// How many topics clients know, and the bytes of all of them.
+    pub fn all(
+        &self,
+        image: &Arc<ClusterImage>,
+        view: &View,
+    ) -> Result<(usize, Bytes), HandlerError> {
+        let class = self.class(view);
+        {
+            let topics = class.read();
+            if Arc::ptr_eq(&topics.image, image) {
+                if let Some((count, bytes)) = &topics.all {
+                    return Ok((*count, bytes.clone()));
+                }
+            }
+        }
+        let mut topics = class.write();
+        topics.follow(image, &view.listener);
+        let mut all = BytesMut::new();
+        let mut count = 0;
+        for topic in image.visible_topics() {
+            all.put_slice(&topics.get_or_encode(topic, view)?);
+            count += 1;
+        }
+        let all = (count, all.freeze());
+        if all.1.len() <= limits::KAFKA_RESPONSE_CACHE_BYTES {
+            topics.all = Some(all.clone());
+        }
+        Ok(all)
+    }
+
+    fn class(&self, view: &View) -> Arc<RwLock<Topics>> {
+        let view = View { version: first_alike(view.version), ..view.clone() };
+        if let Some(class) = self.topics.read().get(&view) {
+            return Arc::clone(class);
+        }
+        Arc::clone(self.topics.write().entry(view).or_default())
+    }
+}
+
+impl Topics {
+    /// Drops what the image no longer has as it was encoded. An image older than the one that is
+    /// followed, which a slow request may bring, is followed too: the next one comes back.
+    fn follow(&mut self, image: &Arc<ClusterImage>, listener: &str) {
+        if Arc::ptr_eq(&self.image, image) {
+            return;
+        }
+        let reachable = Reachable::new(image, listener);
+        if reachable == self.reachable {
+            self.encoded.retain(|name, (topic, _)| {
+                image.topics.get(name).is_some_and(|now| Arc::ptr_eq(now, topic))
+            });
+        } else {
+            self.encoded.clear();
+            self.reachable = reachable;
+        }
+        self.bytes = self.encoded.values().map(|(_, bytes)| bytes.len()).sum();
+        self.all = None;
+        self.image = Arc::clone(image);
+    }
+
+    fn get(&self, topic: &Arc<TopicImage>) -> Option<&Bytes> {
+        let (encoded, bytes) = self.encoded.get(&topic.name)?;
+        Arc::ptr_eq(encoded, topic).then_some(bytes)
+    }
+
+    fn get_or_encode(
+        &mut self,
+        topic: &Arc<TopicImage>,
+        view: &View,
+    ) -> Result<Bytes, HandlerError> {
+        if let Some(bytes) = self.get(topic) {
+            return Ok(bytes.clone());
+        }
+        let described =
+            metadata_topic::describe(topic, &self.reachable, view.version, view.operations);
+        let bytes = encoded(&described, view.version)?;
+        if self.bytes + bytes.len() <= limits::KAFKA_RESPONSE_CACHE_BYTES {
+            self.bytes += bytes.len();
+            let entry = (Arc::clone(topic), bytes.clone());
+            self.encoded.insert(Arc::clone(&topic.name), entry);
+        }
+        Ok(bytes)
+    }
+}
+
+/// The first version that encodes a topic as `version` does.
+fn first_alike(version: i16) -> i16 {
+    match version {
+        1..=4 => 1,
+        10.. => 10,
+        other => other,
+    }
+}
+
+fn encode_front(image: &ClusterImage, view: &View) -> Result<Bytes, HandlerError> {
+    let version = view.version;
+    let mut front = BytesMut::with_capacity(256);
+    if version >= 3 {
+        front.put_i32(0);
+    }
+    let reachable =
+        image.brokers.values().filter_map(|info| Some((info, info.endpoint(&view.listener)?)));
+    put_count(&mut front, version, reachable.clone().count());
+    for (info, endpoint) in reachable {
+        let broker = MetadataResponseBroker::default()
+            .with_node_id(BrokerId(info.id))
+            .with_host(StrBytes::from_string(endpoint.host.clone()))
+            .with_port(endpoint.port)
+            .with_rack(info.rack.clone().map(StrBytes::from_string));
+        front.put_slice(&encoded(&broker, version)?);
+    }
+    if version >= 2 {
+        put_nullable_text(&mut front, version, image.cluster_id.as_deref());
+    }
+    if version >= 1 {
+        front.put_i32(image.controller_id());
+    }
+    Ok(front.freeze())
+}
+
+/// The count of an array in a `Metadata` answer.
+pub fn put_count(buffer: &mut BytesMut, version: i16, count: usize) {
+    if version >= 9 {
+        put_unsigned_varint(buffer, count + 1);
+    } else {
+        // An image can't have 2^31 topics.
+        buffer.put_i32(i32::try_from(count).unwrap_or(i32::MAX));
+    }
+}
+
+fn put_nullable_text(buffer: &mut BytesMut, version: i16, text: Option<&str>) {
+    let length = text.map(str::len);
+    if version >= 9 {
+        put_unsigned_varint(buffer, length.map_or(0, |length| length + 1));
+    } else {
+        let length = length.map_or(Ok(-1), i16::try_from);
+        buffer.put_i16(length.unwrap_or(i16::MAX));
+    }
+    buffer.put_slice(text.unwrap_or_default().as_bytes());
+}
+
+fn put_unsigned_varint(buffer: &mut BytesMut, mut value: usize) {
+    while value >= 0x80 {
+        buffer.put_u8((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    buffer.put_u8(value as u8);
+}
+
+/// The bytes of one structure of an answer.
+pub fn encoded(structure: &impl Encodable, version: i16) -> Result<Bytes, HandlerError> {
+    let mut bytes = BytesMut::new();
+    structure
+        .encode(&mut bytes, version)
+        .map_err(|error| HandlerError::Encoding(error.to_string()))?;
+    Ok(bytes.freeze())
+}

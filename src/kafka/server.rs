@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::api::auto_creation::AutoCreation;
 use super::api::{ApiRegistration, ConnectionContext, REGISTRATIONS};
 use super::connection;
 use super::response_cache::ResponseCache;
@@ -23,6 +24,7 @@ use crate::net::{self, ConnectionLimits};
 pub struct Service {
     broker: Arc<BrokerContext>,
     cache: ResponseCache,
+    auto_creation: AutoCreation,
     metrics: Vec<ApiMetrics>,
     connections: Gauge,
     in_flight: Gauge,
@@ -35,6 +37,7 @@ impl Service {
         Arc::new(Service {
             broker,
             cache: ResponseCache::default(),
+            auto_creation: AutoCreation::default(),
             metrics: REGISTRATIONS.iter().map(ApiMetrics::new).collect(),
             connections: metrics::gauge!("doorkeeper_kafka_connections"),
             in_flight: metrics::gauge!("doorkeeper_kafka_requests_in_flight"),
@@ -91,6 +94,10 @@ impl Service {
 
     pub(super) fn cache(&self) -> &ResponseCache {
         &self.cache
+    }
+
+    pub(super) fn auto_creation(&self) -> &AutoCreation {
+        &self.auto_creation
     }
 
     /// The metrics of `REGISTRATIONS[index]`.

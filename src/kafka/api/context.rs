@@ -10,6 +10,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::auto_creation::AutoCreation;
 use crate::broker::BrokerContext;
 use crate::kafka::response_cache::ResponseCache;
 
@@ -41,7 +42,10 @@ pub struct RequestContext<'a> {
     pub version: i16,
     /// The client id of the request's header.
     pub client_id: Option<StrBytes>,
-    pub(crate) cache: &'a ResponseCache,
+    /// Encoded topics.
+    pub cache: &'a ResponseCache,
+    /// Topics that are being made for clients.
+    pub auto_creation: &'a AutoCreation,
     pub(crate) failed: AtomicBool,
 }
 

@@ -13,8 +13,14 @@ use bytes::Bytes;
 use kafka_protocol::messages::{self, ApiKey};
 use kafka_protocol::protocol::{Decodable, Message, VersionRange};
 
+pub mod auto_creation;
+pub mod metadata_topic;
+pub mod operations;
+
 #[path = "18_api_versions.rs"]
 pub mod api_versions;
+#[path = "03_metadata.rs"]
+pub mod metadata;
 
 /// One API: its number, its name and the versions of it.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +85,7 @@ macro_rules! serve {
 }
 
 serve! {
+    Metadata => metadata, MetadataRequest;
     ApiVersions => api_versions, ApiVersionsRequest;
 }
 
