@@ -6,6 +6,7 @@ while it is waited for fails with the end of it.
 """
 
 import ctypes
+import itertools
 import json
 import os
 import pathlib
@@ -222,7 +223,8 @@ class Doorkeeper(Server):
 
 
 def java(heap_megabytes, jars, *arguments):
-    """A command line for a small JVM on the jars of $WORK/<jars>."""
+    """A command line for a small JVM on the jars of $WORK/<jars>; leading -D arguments are its own."""
+    own = len(arguments) - len(list(itertools.dropwhile(lambda argument: argument.startswith("-D"), arguments)))
     return [
         "java",
         f"-Xmx{heap_megabytes}m",
@@ -230,10 +232,10 @@ def java(heap_megabytes, jars, *arguments):
         "-XX:TieredStopAtLevel=1",
         "-Xshare:auto",
         "-XX:-UsePerfData",
-        *(argument for argument in arguments if argument.startswith("-D")),
+        *arguments[:own],
         "-cp",
         f"{WORK / jars}/*",
-        *(argument for argument in arguments if not argument.startswith("-D")),
+        *arguments[own:],
     ]
 
 
