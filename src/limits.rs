@@ -20,6 +20,9 @@ pub const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a stop waits for what is in flight.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
+/// The part of it that is kept for the coordinator when a broker of the same process stops first.
+pub const COORDINATOR_DRAIN_RESERVE: Duration = Duration::from_secs(1);
+
 /// Connections of the HTTP endpoint.
 pub const HTTP_CONNECTIONS_MAX: usize = 64;
 
@@ -154,6 +157,7 @@ pub const KAFKA_RESPONSE_CACHE_BYTES: usize = 64 << 20;
 
 const _: () = assert!(ACCEPT_BACKOFF_MIN.as_millis() < ACCEPT_BACKOFF_MAX.as_millis());
 const _: () = assert!(ACCEPT_BACKOFF_MAX.as_millis() < DRAIN_GRACE.as_millis());
+const _: () = assert!(COORDINATOR_DRAIN_RESERVE.as_millis() < DRAIN_GRACE.as_millis());
 const _: () = assert!(HTTP_CONNECTIONS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(LOG_BATCH_BYTES >= crate::zookeeper::txn::record::RECORD_MAX);
 const _: () = assert!(KAFKA_COPY_MAX < KAFKA_WRITE_BURST_BYTES);

@@ -1,6 +1,140 @@
 //! Command line, runtime and exit code: nothing else.
 
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use doorkeeper::config::{self, Configuration};
+use doorkeeper::telemetry::logging::{self, LogFormat};
+use doorkeeper::{node, telemetry};
+
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-fn main() {}
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DOORKEEPER_COMMIT"), ")");
+
+/// A coordinator that speaks ZooKeeper's protocol and a broker that speaks Kafka's, in one process.
+///
+/// Without a command it runs both on this machine, with its data below ./doorkeeper-data.
+#[derive(Debug, Parser)]
+#[command(version = VERSION, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: RunOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the roles that the files ask for; without files, a coordinator and a broker.
+    Run {
+        /// A zoo.cfg, a server.properties, or both.
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        options: RunOptions,
+    },
+    /// Prints the effective configuration with the origin of each value. Ends with code 1 on errors
+    /// and on keys that nobody knows.
+    CheckConfig {
+        /// A zoo.cfg, a server.properties, or both.
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Sets a key over what the files say; may be given again.
+        #[arg(long = "override", value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunOptions {
+    /// Sets a key over what the files say; may be given again.
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Is written, as JSON with every address, when every role serves, and removed at a clean stop.
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// A level or filter, such as info or warn,doorkeeper::broker=debug; over RUST_LOG. [default: warn]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let CommandLine { command, options } = CommandLine::parse();
+    match command {
+        None => run(&[], options),
+        Some(Command::Run { files, options }) => run(&files, options),
+        Some(Command::CheckConfig { files, overrides }) => check_config(&files, &overrides),
+    }
+}
+
+fn run(files: &[PathBuf], options: RunOptions) -> ExitCode {
+    if let Some(path) = &options.ready_file {
+        node::remove_ready_file(path);
+    }
+    if let Err(error) = logging::start(options.log_format, options.log_level.as_deref()) {
+        say(&format!("the log level is not a filter: {error}"));
+        return ExitCode::FAILURE;
+    }
+    let ended = config::load(files, &options.overrides)
+        .map_err(Into::into)
+        .and_then(|configuration| serve(configuration, options.ready_file));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for line in format!("{error:#}").lines() {
+                match options.log_format {
+                    LogFormat::Text => say(line),
+                    LogFormat::Json => tracing::error!("{line}"),
+                }
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(configuration: Configuration, ready_file: Option<PathBuf>) -> anyhow::Result<()> {
+    let recorder = telemetry::install_recorder().context("install the metrics recorder")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let ended = runtime.block_on(node::run(configuration, recorder, ready_file));
+    // Blocking work that still runs, such as a snapshot, is safe to cut: recovery expects it.
+    runtime.shutdown_background();
+    Ok(ended?)
+}
+
+fn check_config(files: &[PathBuf], overrides: &[String]) -> ExitCode {
+    match config::load(files, overrides) {
+        Ok(configuration) => {
+            let mut stdout = std::io::stdout().lock();
+            // A closed pipe is the reader's choice.
+            let _ = stdout.write_all(configuration.report().as_bytes());
+            for line in &configuration.warnings {
+                say(&format!("warning: {line}"));
+            }
+            for line in &configuration.unknown {
+                say(line);
+            }
+            if configuration.unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            for line in &error.problems {
+                say(line);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line for the operator on standard error.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "doorkeeper: {line}");
+}

@@ -6,6 +6,7 @@ pub mod keys;
 mod listeners;
 pub mod load;
 pub mod properties;
+mod report;
 pub mod settings;
 
 pub use broker::BrokerConfig;

@@ -1,0 +1,64 @@
+//! The file that says that every role serves, and where: for scripts and tests, which wait for it
+//! and never sleep.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Node, reachable};
+use crate::durable_file;
+
+#[derive(Debug, Serialize)]
+struct Ready {
+    pid: u32,
+    coordinator: Option<String>,
+    brokers: Vec<Member>,
+    gateways: Vec<Member>,
+    http: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Member {
+    id: i32,
+    listeners: BTreeMap<String, String>,
+}
+
+/// Writes the file as a whole or not at all. A socket on every interface shows as the loopback
+/// address, under which whoever reads the file reaches it.
+pub(super) fn write(path: &Path, node: &Node) -> io::Result<()> {
+    let ready = Ready {
+        pid: std::process::id(),
+        coordinator: node
+            .coordinator
+            .as_ref()
+            .map(|coordinator| reachable(coordinator.client_address()).to_string()),
+        brokers: node
+            .broker
+            .iter()
+            .map(|broker| Member {
+                id: broker.id(),
+                listeners: broker
+                    .listeners()
+                    .iter()
+                    .map(|(name, address)| (name.clone(), reachable(*address).to_string()))
+                    .collect(),
+            })
+            .collect(),
+        gateways: Vec::new(),
+        http: node.http.as_ref().map(|http| reachable(http.address()).to_string()),
+    };
+    let mut json = serde_json::to_vec(&ready)?;
+    json.push(b'\n');
+    durable_file::write(path, &json)
+}
+
+/// Removes the file if it is there: before anything else at a start, and at a clean stop.
+pub fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "can't remove the ready file");
+    }
+}
