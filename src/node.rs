@@ -24,20 +24,20 @@ pub use ready_file::remove as remove_ready_file;
 pub enum NodeError {
     /// The HTTP endpoint can't listen.
     #[error("doorkeeper.http.listener: {0}")]
-    Http(#[from] BindError),
+    Http(BindError),
     /// The coordinator did not start.
     #[error("the coordinator did not start: {0}")]
-    Coordinator(#[from] coordinator::StartError),
+    Coordinator(coordinator::StartError),
     /// The broker did not start.
     #[error("the broker did not start: {0}")]
-    Broker(#[from] broker::StartError),
+    Broker(broker::StartError),
     /// The ready file can't be written.
-    #[error("can't write the ready file {}: {source}", .path.display())]
+    #[error("can't write the ready file {}: {reason}", .path.display())]
     ReadyFile {
         /// The file as it was named.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The system refuses signal handlers.
     #[error("can't wait for signals: {0}")]
@@ -115,7 +115,9 @@ impl Node {
         tokio::spawn(recorder::upkeep(recorder.clone(), limits::METRICS_UPKEEP_INTERVAL));
         // First, so that /readyz can say what the start waits for.
         if let Some(address) = http {
-            self.http = Some(HttpServer::start(&address, recorder, health.clone())?);
+            self.http = Some(
+                HttpServer::start(&address, recorder, health.clone()).map_err(NodeError::Http)?,
+            );
         }
         if let Some(config) = coordinator {
             self.start_coordinator(config).await?;
@@ -130,7 +132,7 @@ impl Node {
 
     async fn start_coordinator(&mut self, config: CoordinatorConfig) -> Result<(), NodeError> {
         let begun = Instant::now();
-        let coordinator = Coordinator::start(config).await?;
+        let coordinator = Coordinator::start(config).await.map_err(NodeError::Coordinator)?;
         let address = coordinator.client_address();
         tracing::info!(%address, took = ?begun.elapsed(), "coordinator serves");
         self.coordinator = Some(coordinator);
@@ -144,7 +146,7 @@ impl Node {
             config.zookeeper_connect = reachable(coordinator.client_address()).to_string();
         }
         let begun = Instant::now();
-        let broker = Broker::start(config).await?;
+        let broker = Broker::start(config).await.map_err(NodeError::Broker)?;
         tracing::info!(id = broker.id(), took = ?begun.elapsed(), "broker serves");
         self.broker = Some(broker);
         Ok(())
@@ -159,7 +161,7 @@ impl Node {
     ) -> Result<(), NodeError> {
         if let Some(path) = &ready_file {
             ready_file::write(path, self)
-                .map_err(|source| NodeError::ReadyFile { path: path.clone(), source })?;
+                .map_err(|reason| NodeError::ReadyFile { path: path.clone(), reason })?;
         }
         banner::print(self, data);
         let ended = tokio::select! {

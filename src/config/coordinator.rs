@@ -97,6 +97,8 @@ impl CoordinatorConfig {
         let host = settings.text(OWNER, "clientPortAddress").unwrap_or_default();
         let port = match settings.text(OWNER, "clientPort") {
             Some(port) => port.parse().unwrap_or_default(),
+            // A value that isn't a number has been named already.
+            None if settings.is_given("clientPort") => 0,
             None => {
                 settings.problem("clientPort", "not set, so the coordinator has no port to serve");
                 0
@@ -111,10 +113,13 @@ impl CoordinatorConfig {
             .text(OWNER, "dataLogDir")
             .filter(|dir| !dir.is_empty())
             .map_or_else(|| data_dir.clone(), PathBuf::from);
+        settings.comes_to("dataLogDir", data_log_dir.display());
 
         let tick_ms = settings.number(OWNER, "tickTime");
         let min_ms = ticks_unless_set(settings.number(OWNER, "minSessionTimeout"), 2, tick_ms);
         let max_ms = ticks_unless_set(settings.number(OWNER, "maxSessionTimeout"), 20, tick_ms);
+        settings.comes_to("minSessionTimeout", min_ms);
+        settings.comes_to("maxSessionTimeout", max_ms);
         if min_ms > max_ms {
             settings.problem(
                 "minSessionTimeout",

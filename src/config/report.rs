@@ -11,9 +11,11 @@ impl Configuration {
     /// value are comments, so that the text is itself a configuration file.
     pub fn report(&self) -> String {
         let mut text = String::new();
-        for (owner, title) in
-            [(Owner::Process, "process"), (Owner::Coordinator, "coordinator"), (Owner::Broker, "broker")]
-        {
+        for (owner, title) in [
+            (Owner::Process, "process"),
+            (Owner::Coordinator, "coordinator"),
+            (Owner::Broker, "broker"),
+        ] {
             let mut seen = BTreeSet::new();
             for line in self.effective.iter().filter(|line| line.owner == owner) {
                 if !seen.insert(line.key) {

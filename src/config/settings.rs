@@ -118,6 +118,13 @@ impl Settings {
         value
     }
 
+    /// What a key without a value of its own comes to, for the effective configuration.
+    pub(super) fn comes_to(&mut self, key: &'static str, value: impl ToString) {
+        for line in self.effective.iter_mut().filter(|line| line.key == key) {
+            line.value = Some(value.to_string());
+        }
+    }
+
     /// The number of `key`, whose row has a default.
     pub(super) fn number(&mut self, owner: Owner, key: &'static str) -> i64 {
         self.text(owner, key).and_then(|text| keys::parse_number(&text)).unwrap_or_default()

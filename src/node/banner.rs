@@ -54,7 +54,8 @@ fn text(node: &Node, data: &DataDirectories) -> String {
     if let Some(http) = &node.http {
         let _ = writeln!(text, "  http         http://{}/metrics", shown(http.address()));
     }
-    if let Some(address) = node.broker.as_ref().and_then(|broker| broker.listeners().values().next())
+    if let Some(address) =
+        node.broker.as_ref().and_then(|broker| broker.listeners().values().next())
     {
         let _ = writeln!(
             text,

@@ -246,14 +246,19 @@ pub fn known(name: &str) -> Vec<Known> {
     found
 }
 
-/// The known name that is most like `name`.
+/// How alike two names must be, from 0 to 1, for one to be taken as a slip of the other.
+const LIKENESS_MIN: f64 = 0.6;
+
+/// The known name that is most like `name`, if one is like it at all.
 pub fn nearest(name: &str) -> Option<&'static str> {
     let lower = name.to_ascii_lowercase();
+    let likeness =
+        |key: &str| strsim::normalized_damerau_levenshtein(&lower, &key.to_ascii_lowercase());
     [OWN_KEYS, COORDINATOR_KEYS, BROKER_KEYS]
         .into_iter()
         .flatten()
-        .map(|key| (strsim::jaro_winkler(&lower, &key.name.to_ascii_lowercase()), key.name))
-        .filter(|(likeness, _)| *likeness > 0.75)
+        .map(|key| (likeness(key.name), key.name))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
 }
@@ -312,9 +317,13 @@ mod tests {
             ("clientport", "clientPort"),
             ("zookeeper.conect", "zookeeper.connect"),
             ("doorkeeper.http.listner", "doorkeeper.http.listener"),
+            ("auto.create.topics", "auto.create.topics.enable"),
+            ("maxClientConns", "maxClientCnxns"),
         ] {
             assert_eq!(nearest(typo), Some(meant));
         }
-        assert_eq!(nearest("xyzzy"), None);
+        for strange in ["xyzzy", "foo", ""] {
+            assert_eq!(nearest(strange), None);
+        }
     }
 }
