@@ -16,7 +16,7 @@ pub const TOPIC_KEYS: &[Key] = &[
         "gzip",
         "producer",
     ]),
-    int("compression.zstd.level", Some("3"), Unused).between(-131072, 22),
+    int("compression.zstd.level", Some("3"), Unused).between(-131_072, 22),
     long("delete.retention.ms", Some("86400000"), Unused).at_least(0),
     long("file.delete.delay.ms", Some("60000"), Used).at_least(0),
     long("flush.messages", Some("9223372036854775807"), Used).at_least(1),
