@@ -60,7 +60,7 @@ struct RunOptions {
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
-    /// A level or filter, such as info or warn,doorkeeper::broker=debug; over RUST_LOG. [default: warn]
+    /// A level (info) or a filter (warn,doorkeeper=debug), before the one in `RUST_LOG` [default: warn]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
 }

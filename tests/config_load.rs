@@ -1,4 +1,5 @@
 //! Configuration files as people have them: what is read, what is refused, and in which words.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 use std::time::Duration;

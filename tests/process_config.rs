@@ -1,4 +1,5 @@
 //! Configuration through the command line: `check-config`, overrides that are refused, log formats.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

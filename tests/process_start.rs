@@ -1,4 +1,5 @@
 //! The built binary: what a start prints and writes, how it stops, and how a start fails.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

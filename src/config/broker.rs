@@ -154,7 +154,7 @@ impl BrokerConfig {
                 Default::default()
             }),
             None if own_coordinator => {
-                settings.comes_to("zookeeper.connect", "(the coordinator of this process)");
+                settings.comes_to("zookeeper.connect", &"(the coordinator of this process)");
                 Default::default()
             }
             None => {
@@ -169,13 +169,13 @@ impl BrokerConfig {
             .text(OWNER, "zookeeper.connection.timeout.ms")
             .and_then(|text| text.parse().ok())
             .unwrap_or(session_timeout);
-        settings.comes_to("zookeeper.connection.timeout.ms", connection_timeout);
+        settings.comes_to("zookeeper.connection.timeout.ms", &connection_timeout);
 
         let mut flush_check = settings.number(OWNER, "log.flush.scheduler.interval.ms");
         if !settings.is_given("log.flush.scheduler.interval.ms") {
             flush_check = FLUSH_CHECK_INTERVAL_MS;
         }
-        settings.comes_to("log.flush.scheduler.interval.ms", flush_check);
+        settings.comes_to("log.flush.scheduler.interval.ms", &flush_check);
         let replication = settings.number(OWNER, "default.replication.factor");
         let Ok(default_replication_factor) = i16::try_from(replication) else {
             settings.problem("default.replication.factor", "expected a number below 32768");

@@ -113,13 +113,13 @@ impl CoordinatorConfig {
             .text(OWNER, "dataLogDir")
             .filter(|dir| !dir.is_empty())
             .map_or_else(|| data_dir.clone(), PathBuf::from);
-        settings.comes_to("dataLogDir", data_log_dir.display());
+        settings.comes_to("dataLogDir", &data_log_dir.display());
 
         let tick_ms = settings.number(OWNER, "tickTime");
         let min_ms = ticks_unless_set(settings.number(OWNER, "minSessionTimeout"), 2, tick_ms);
         let max_ms = ticks_unless_set(settings.number(OWNER, "maxSessionTimeout"), 20, tick_ms);
-        settings.comes_to("minSessionTimeout", min_ms);
-        settings.comes_to("maxSessionTimeout", max_ms);
+        settings.comes_to("minSessionTimeout", &min_ms);
+        settings.comes_to("maxSessionTimeout", &max_ms);
         if min_ms > max_ms {
             settings.problem(
                 "minSessionTimeout",

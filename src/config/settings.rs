@@ -119,7 +119,7 @@ impl Settings {
     }
 
     /// What a key without a value of its own comes to, for the effective configuration.
-    pub(super) fn comes_to(&mut self, key: &'static str, value: impl ToString) {
+    pub(super) fn comes_to(&mut self, key: &'static str, value: &dyn std::fmt::Display) {
         for line in self.effective.iter_mut().filter(|line| line.key == key) {
             line.value = Some(value.to_string());
         }

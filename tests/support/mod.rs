@@ -1,4 +1,5 @@
 //! The built binary as a child process: started on free ports, watched, stopped.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test file uses its part of this")]
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -3,12 +3,10 @@
 mod broker;
 mod coordinator;
 mod own;
-mod topic;
 
 pub use broker::BROKER_KEYS;
 pub use coordinator::COORDINATOR_KEYS;
 pub use own::OWN_KEYS;
-pub use topic::TOPIC_KEYS;
 
 use coordinator::COORDINATOR_PREFIXES;
 
@@ -269,7 +267,7 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_and_their_defaults_are_valid() {
-        for table in [OWN_KEYS, COORDINATOR_KEYS, BROKER_KEYS, TOPIC_KEYS] {
+        for table in [OWN_KEYS, COORDINATOR_KEYS, BROKER_KEYS] {
             assert!(table.is_sorted_by(|a, b| a.name < b.name));
             for key in table {
                 if let Some(default) = key.default {
