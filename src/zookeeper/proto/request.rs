@@ -152,13 +152,14 @@ fn data(reader: &mut Reader<'_>) -> Result<Option<Bytes>, JuteError> {
     Ok(reader.buffer()?.map(Bytes::copy_from_slice))
 }
 
+/// A path, empty where it is null: what ZooKeeper makes of that depends on the request.
 fn path(reader: &mut Reader<'_>) -> Result<String, JuteError> {
-    reader.lossy_string("path").map(Cow::into_owned)
+    Ok(String::from_utf8_lossy(reader.buffer()?.unwrap_or_default()).into_owned())
 }
 
-/// A path whose absence is found by validation: ZooKeeper answers a null one as an invalid one.
-fn validated_path(reader: &mut Reader<'_>) -> Result<String, JuteError> {
-    Ok(String::from_utf8_lossy(reader.buffer()?.unwrap_or_default()).into_owned())
+/// Whether the string that comes next is null.
+fn is_null(reader: &Reader<'_>) -> bool {
+    matches!(reader.clone().buffer(), Ok(None))
 }
 
 fn create(reader: &mut Reader<'_>, with_stat: bool) -> Result<CreateRequest, JuteError> {
@@ -172,24 +173,24 @@ fn create(reader: &mut Reader<'_>, with_stat: bool) -> Result<CreateRequest, Jut
 }
 
 fn set_data(reader: &mut Reader<'_>) -> Result<Operation, JuteError> {
-    Ok(Operation::SetData {
-        path: validated_path(reader)?,
-        data: data(reader)?,
-        version: reader.int()?,
-    })
+    Ok(Operation::SetData { path: path(reader)?, data: data(reader)?, version: reader.int()? })
 }
 
 impl WriteRequest {
     /// Reads the body of a request that changes the tree.
     pub fn decode(op: OpCode, body: &[u8]) -> Result<Self, JuteError> {
         let reader = &mut Reader::new(body);
-        Ok(WriteRequest::Single(match op {
+        // ZooKeeper stumbles over a null path here only after it has taken a zxid; setData and
+        // setACL find it invalid.
+        let stumbles =
+            is_null(reader) && matches!(op, OpCode::Create | OpCode::Create2 | OpCode::Delete);
+        let operation = match op {
             OpCode::Create => Operation::Create(create(reader, false)?),
             OpCode::Create2 => Operation::Create(create(reader, true)?),
             OpCode::Delete => Operation::Delete { path: path(reader)?, version: reader.int()? },
             OpCode::SetData => set_data(reader)?,
             OpCode::SetAcl => Operation::SetAcl {
-                path: validated_path(reader)?,
+                path: path(reader)?,
                 acl: acl::read_list(reader)?.unwrap_or_default(),
                 version: reader.int()?,
             },
@@ -197,6 +198,11 @@ impl WriteRequest {
             OpCode::Reconfig => Operation::Refused(ErrorCode::ReconfigDisabled),
             OpCode::Multi => return decode_multi(reader).map(WriteRequest::Multi),
             _ => return Err(JuteError::Invalid("opcode")),
+        };
+        Ok(WriteRequest::Single(if stumbles {
+            Operation::Refused(ErrorCode::MarshallingError)
+        } else {
+            operation
         }))
     }
 }
@@ -207,6 +213,9 @@ fn decode_multi(reader: &mut Reader<'_>) -> Result<Vec<Operation>, JuteError> {
         let (kind, done, _err) = (reader.int()?, reader.bool()?, reader.int()?);
         if done {
             return Ok(operations);
+        }
+        if is_null(reader) {
+            return Err(JuteError::Null("path"));
         }
         operations.push(match kind {
             1 | 15 => {
@@ -228,7 +237,7 @@ fn decode_multi(reader: &mut Reader<'_>) -> Result<Vec<Operation>, JuteError> {
             }
             2 => Operation::Delete { path: path(reader)?, version: reader.int()? },
             5 => set_data(reader)?,
-            13 => Operation::Check { path: validated_path(reader)?, version: reader.int()? },
+            13 => Operation::Check { path: path(reader)?, version: reader.int()? },
             _ => return Err(JuteError::Invalid("operation in a multi")),
         });
     }

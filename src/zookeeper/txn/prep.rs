@@ -261,7 +261,11 @@ impl<'a> Prep<'a> {
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
         let owner = if ephemeral { caller.session_id } else { 0 };
         let stat = StatPersisted::created(zxid, self.time, owner);
-        let parent_stat = StatPersisted { cversion: parent_cversion, pzxid: zxid, ..parent.stat };
+        // As it is applied: the counter is never lowered, so it doesn't wrap.
+        let mut parent_stat = parent.stat;
+        if parent_cversion > parent_stat.cversion {
+            (parent_stat.cversion, parent_stat.pzxid) = (parent_cversion, zxid);
+        }
         self.pending.create(&path, stat, data.clone(), acl.clone(), &parent_path, parent_stat);
         let create = CreateTxn { path, data, acl, parent_cversion };
         Ok(Txn::Create { create, ephemeral, with_stat })

@@ -190,7 +190,15 @@ fn a_null_path_is_invalid_or_malformed_as_in_zookeeper() {
         WriteRequest::decode(OpCode::SetData, &out),
         Ok(WriteRequest::Single(Operation::SetData { path, .. })) if path.is_empty()
     ));
-    assert!(WriteRequest::decode(OpCode::Delete, &out).is_err());
+    assert_eq!(
+        WriteRequest::decode(OpCode::Delete, &out),
+        Ok(WriteRequest::Single(Operation::Refused(ErrorCode::MarshallingError)))
+    );
+    let mut multi = Vec::new();
+    multi_header(&mut multi, 2, false);
+    multi.extend_from_slice(&out);
+    multi_header(&mut multi, -1, true);
+    assert!(WriteRequest::decode(OpCode::Multi, &multi).is_err());
     assert!(ReadRequest::decode(OpCode::GetData, &out).is_err());
 }
 
