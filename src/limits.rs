@@ -59,6 +59,17 @@ pub const KAFKA_WRITE_BURST_BYTES: usize = 64 << 10;
 /// A Kafka response body from this length on is written from where it is, not copied first.
 pub const KAFKA_COPY_MAX: usize = 16 << 10;
 
+/// Bytes that the records of one batch may decompress to while they are checked.
+pub const DECOMPRESSED_BATCH_BYTES_MAX: u64 = 512 << 20;
+
+/// Idempotent producers that one log remembers; beyond it those with the oldest batches are
+/// forgotten.
+pub const PRODUCERS_PER_LOG_MAX: usize = 100_000;
+
+/// Files of removed segments and topics that wait to be deleted; what is above it is deleted at
+/// the next start.
+pub const PENDING_REMOVALS_MAX: usize = 1_000_000;
+
 /// Paths of one multi read: a hundred read ten times as fast as one by one, and their answer stays
 /// far below what a frame may be.
 pub const MULTI_READ_PATHS: usize = 100;

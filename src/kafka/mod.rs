@@ -3,12 +3,14 @@
 //! - [`wire`]: frames, headers and the guard that checks a body before any decoder sees it.
 //! - [`api`]: one file for each API that is served, and what a handler gets and gives.
 //! - [`response_cache`]: encoded topics, made when the image changes and not when a request comes.
+//! - [`record_batch`]: the record batches of Produce and Fetch, and of the logs.
 //! - [`server`]: listeners and connections.
 //! - [`security`]: the place of SASL, ACLs and quotas.
 
 mod connection;
 
 pub mod api;
+pub mod record_batch;
 pub mod response_cache;
 pub mod security;
 pub mod server;

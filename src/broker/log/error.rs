@@ -51,9 +51,6 @@ pub enum LogError {
     /// A gap in a producer's sequence numbers: `OUT_OF_ORDER_SEQUENCE_NUMBER`.
     #[error("{0}")]
     OutOfOrderSequence(String),
-    /// A batch older than the last five of its producer: `DUPLICATE_SEQUENCE_NUMBER`.
-    #[error("{0}")]
-    DuplicateSequence(String),
     /// A producer that a newer epoch has replaced: `INVALID_PRODUCER_EPOCH`.
     #[error("{0}")]
     InvalidProducerEpoch(String),
@@ -87,6 +84,14 @@ pub enum LogError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A write failed half-way and what it left can't be removed: `KAFKA_STORAGE_ERROR`.
+    #[error("{path}: a torn write can't be undone: {source}")]
+    Torn {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A start that can't go on: a locked directory, a foreign `meta.properties`.
     #[error("{0}")]
     Start(String),
@@ -109,13 +114,14 @@ impl LogError {
             LogError::UnsupportedCompressionType(_) => ResponseError::UnsupportedCompressionType,
             LogError::UnsupportedForMessageFormat(_) => ResponseError::UnsupportedForMessageFormat,
             LogError::OutOfOrderSequence(_) => ResponseError::OutOfOrderSequenceNumber,
-            LogError::DuplicateSequence(_) => ResponseError::DuplicateSequenceNumber,
             LogError::InvalidProducerEpoch(_) => ResponseError::InvalidProducerEpoch,
             LogError::InvalidTransactionState(_) => ResponseError::InvalidTxnState,
             LogError::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange,
             LogError::InconsistentTopicId(_) => ResponseError::InconsistentTopicId,
             LogError::Deleted => ResponseError::UnknownTopicOrPartition,
-            LogError::Offline(_) | LogError::Storage { .. } => ResponseError::KafkaStorageError,
+            LogError::Offline(_) | LogError::Storage { .. } | LogError::Torn { .. } => {
+                ResponseError::KafkaStorageError
+            }
             LogError::Start(_) => ResponseError::UnknownServerError,
         }
     }

@@ -4,11 +4,27 @@
 //! - [`LogManager`]: every log of this broker: recovery, creation, deletion, retention, flushes.
 //! - [`PartitionLog`]: one partition: appends, reads, offsets by time and by leader epoch.
 
+mod append;
+mod checkpoint;
 mod config;
 mod directory;
 mod error;
+mod files;
+mod flush;
+mod housekeeping;
+mod index;
+mod leader_epochs;
+mod load;
 mod manager;
 mod partition;
+mod producer_snapshot;
+mod producer_state;
+mod read;
+mod recovery;
+mod retention;
+mod segment;
+mod startup;
+mod validate;
 
 pub use config::{LogConfig, LogConfigError, TimestampType};
 pub use directory::{LogDirectories, MetaProperties};

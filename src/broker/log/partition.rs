@@ -1,12 +1,20 @@
-//! One partition's log.
+//! One partition's log: its state, and what is read off it without touching a file.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, write_epochs, write_topic_id};
+use super::directory::LogDirectory;
+use super::leader_epochs::LeaderEpochs;
+use super::producer_state::ProducerStates;
+use super::segment::Segment;
 use super::{LogConfig, LogError};
 
 /// What an append needs to know besides the batch.
@@ -80,12 +88,132 @@ pub struct ProducerInfo {
 /// One partition's log. Thread safe; its methods block on files for a short while.
 #[derive(Debug)]
 pub struct PartitionLog {
-    topic: Arc<str>,
-    topic_id: Uuid,
-    partition: i32,
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    /// `topic-partition`, as messages name it.
+    pub(super) name: String,
+    pub(super) topic_id: OnceLock<Uuid>,
+    pub(super) directory: Arc<LogDirectory>,
+    /// The partition's own directory.
+    pub(super) path: PathBuf,
+    pub(super) config: ArcSwap<LogConfig>,
+    /// Oldest first, never empty; the last one is appended to.
+    pub(super) segments: ArcSwap<Vec<Arc<Segment>>>,
+    pub(super) appender: Mutex<Appender>,
+    pub(super) log_start_offset: AtomicI64,
+    pub(super) log_end_offset: AtomicI64,
+    pub(super) high_watermark: AtomicI64,
+    /// Everything before this offset is on disk.
+    pub(super) recovery_point: AtomicI64,
+    /// Held by the one flush that runs.
+    pub(super) flushing: Mutex<()>,
+    /// Files were made or removed since the directory was last synced.
+    pub(super) directory_changed: AtomicBool,
+    /// A segment was closed and waits for its flush.
+    pub(super) rolled: AtomicBool,
+    waiters: Mutex<Vec<Arc<Notify>>>,
+    waiter_count: AtomicUsize,
+    pub(super) places: Mutex<ReadPlaces>,
+}
+
+/// What only the thread that appends, rolls or trims may change.
+#[derive(Debug)]
+pub(super) struct Appender {
+    pub(super) next_offset: i64,
+    /// Bytes appended since the last index entry.
+    pub(super) since_entry: u64,
+    /// The active segment's largest timestamp, and the last offset of the batch with it.
+    pub(super) max_timestamp: (i64, i64),
+    /// The largest timestamp of the active segment's first batch.
+    pub(super) first_timestamp: Option<i64>,
+    /// When the active segment was made or opened.
+    pub(super) opened_ms: i64,
+    pub(super) producers: ProducerStates,
+    pub(super) epochs: LeaderEpochs,
+    /// Records since the last flush.
+    pub(super) unflushed: i64,
+    pub(super) last_flush_ms: i64,
+    /// Records wait for a flush before consumers may see them.
+    pub(super) flush_due: bool,
+    /// The log was deleted or the broker stops: nothing is appended any more.
+    pub(super) closed: bool,
+}
+
+/// Where recent reads ended: the next read of the same consumer begins there, with no search.
+#[derive(Debug, Default)]
+pub(super) struct ReadPlaces {
+    recent: [ReadPlace; 8],
+    next: usize,
+}
+
+/// An offset that is the first of a batch, and where that batch lies.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct ReadPlace {
+    pub(super) segment: i64,
+    pub(super) offset: i64,
+    pub(super) position: u64,
+}
+
+impl ReadPlaces {
+    pub(super) fn find(&self, segment: i64, offset: i64) -> Option<u64> {
+        // Position 0 needs no memory, and is what an empty place has.
+        let known = self.recent.iter().find(|place| {
+            place.position > 0 && place.offset == offset && place.segment == segment
+        })?;
+        Some(known.position)
+    }
+
+    pub(super) fn remember(&mut self, before: i64, place: ReadPlace) {
+        // The same consumer's last place is of no use any more.
+        let slot = self.recent.iter().position(|known| known.offset == before);
+        let slot = slot.unwrap_or_else(|| {
+            self.next = (self.next + 1) % self.recent.len();
+            self.next
+        });
+        if let Some(known) = self.recent.get_mut(slot) {
+            *known = place;
+        }
+    }
 }
 
 impl PartitionLog {
+    /// Puts a log together from what was found on disk.
+    pub(super) fn assemble(
+        topic: &str,
+        partition: i32,
+        directory: Arc<LogDirectory>,
+        path: PathBuf,
+        config: LogConfig,
+        found: super::load::Found,
+    ) -> PartitionLog {
+        let end = found.appender.next_offset;
+        let topic_id = OnceLock::new();
+        if let Some(id) = found.topic_id {
+            let _ = topic_id.set(id);
+        }
+        PartitionLog {
+            topic: Arc::from(topic),
+            partition,
+            name: format!("{topic}-{partition}"),
+            topic_id,
+            directory,
+            path,
+            config: ArcSwap::from_pointee(config),
+            segments: ArcSwap::from_pointee(found.segments),
+            appender: Mutex::new(found.appender),
+            log_start_offset: AtomicI64::new(found.log_start_offset),
+            log_end_offset: AtomicI64::new(end),
+            high_watermark: AtomicI64::new(end),
+            recovery_point: AtomicI64::new(found.recovery_point),
+            flushing: Mutex::new(()),
+            directory_changed: AtomicBool::new(true),
+            rolled: AtomicBool::new(false),
+            waiters: Mutex::new(Vec::new()),
+            waiter_count: AtomicUsize::new(0),
+            places: Mutex::default(),
+        }
+    }
+
     /// The topic's name.
     pub fn topic(&self) -> &Arc<str> {
         &self.topic
@@ -93,7 +221,16 @@ impl PartitionLog {
 
     /// The topic's id; nil for a log of an old Kafka without `partition.metadata`.
     pub fn topic_id(&self) -> Uuid {
-        self.topic_id
+        self.topic_id.get().copied().unwrap_or_default()
+    }
+
+    /// Gives a log without a topic id its id.
+    pub(super) fn set_topic_id(&self, id: Uuid) -> Result<(), LogError> {
+        if !id.is_nil() && self.topic_id.get().is_none() {
+            write_topic_id(&self.path.join(PARTITION_METADATA), id)?;
+            let _ = self.topic_id.set(id);
+        }
+        Ok(())
     }
 
     /// The partition's number.
@@ -102,81 +239,47 @@ impl PartitionLog {
     }
 
     /// The directory of `log.dirs` that the log lives in.
-    pub fn parent_directory(&self) -> PathBuf {
-        PathBuf::new()
+    pub fn parent_directory(&self) -> &Path {
+        self.directory.path()
     }
 
-    /// Appends one record batch as a producer sent it: checked, given its offsets, written with
-    /// one system call. The file's data is in the operating system's hands when this returns.
-    ///
-    /// # Errors
-    /// Every refusal of [`LogError`]; nothing of a refused batch is written.
-    pub fn append(&self, records: &Bytes, options: &AppendOptions) -> Result<AppendInfo, LogError> {
-        let _ = (records, options);
-        Err(LogError::Deleted)
-    }
-
-    /// Whole batches from `offset` on, from one segment, at most `max_bytes`; if
-    /// `at_least_one`, the first batch comes even if it is larger. Only what lies below the high
-    /// watermark.
-    ///
-    /// # Errors
-    /// [`LogError::OffsetOutOfRange`] below the log start offset or above the log end offset.
-    pub fn read(
-        &self,
-        offset: i64,
-        max_bytes: usize,
-        at_least_one: bool,
-    ) -> Result<LogSlice, LogError> {
-        let _ = (offset, max_bytes, at_least_one);
-        Err(LogError::Deleted)
-    }
-
-    /// Bytes that a read at `offset` could have now, without reading; 0 if out of range. An
-    /// estimate (it counts from the batch's segment position), for the `min_bytes` of a Fetch.
-    pub fn available_bytes(&self, offset: i64) -> u64 {
-        let _ = offset;
-        0
-    }
-
-    /// Calls `waiter.notify_one()` at every append and at the log's deletion until the guard drops.
-    pub fn watch(self: &Arc<Self>, waiter: &Arc<Notify>) -> AppendWatch {
-        AppendWatch { log: Arc::clone(self), waiter: Arc::clone(waiter) }
+    /// Fails once the log's directory is offline.
+    pub(super) fn check_online(&self) -> Result<(), LogError> {
+        if self.directory.is_offline() {
+            return Err(LogError::Offline(self.directory.path().to_owned()));
+        }
+        Ok(())
     }
 
     /// Offset of the first record that can be read.
     pub fn log_start_offset(&self) -> i64 {
-        0
+        self.log_start_offset.load(Ordering::Acquire)
     }
 
     /// Offset that the next record gets.
     pub fn log_end_offset(&self) -> i64 {
-        0
+        self.log_end_offset.load(Ordering::Acquire)
     }
 
     /// Offset after the last record that consumers may see.
     pub fn high_watermark(&self) -> i64 {
-        0
+        self.high_watermark.load(Ordering::Acquire)
     }
 
-    /// The first record with at least this timestamp, `None` if there is none.
-    ///
-    /// # Errors
-    /// [`LogError::Storage`].
-    pub fn offset_for_timestamp(
-        &self,
-        timestamp: i64,
-    ) -> Result<Option<TimestampedOffset>, LogError> {
-        let _ = timestamp;
-        Ok(None)
+    /// Calls `waiter.notify_one()` when records become visible and when the log is deleted, until
+    /// the guard drops.
+    pub fn watch(self: &Arc<Self>, waiter: &Arc<Notify>) -> AppendWatch {
+        self.waiters.lock().push(Arc::clone(waiter));
+        self.waiter_count.fetch_add(1, Ordering::SeqCst);
+        AppendWatch { log: Arc::clone(self), waiter: Arc::clone(waiter) }
     }
 
-    /// The record with the largest timestamp, the first of several; `None` on an empty log.
-    ///
-    /// # Errors
-    /// [`LogError::Storage`].
-    pub fn max_timestamp(&self) -> Result<Option<TimestampedOffset>, LogError> {
-        Ok(None)
+    pub(super) fn notify_waiters(&self) {
+        if self.waiter_count.load(Ordering::SeqCst) > 0 {
+            for waiter in self.waiters.lock().iter() {
+                waiter.notify_one();
+            }
+        }
     }
 
     /// Remembers that a leader epoch begins at the log end offset. To be called when this broker
@@ -185,64 +288,71 @@ impl PartitionLog {
     /// # Errors
     /// [`LogError::Storage`] if `leader-epoch-checkpoint` can't be written.
     pub fn begin_leader_epoch(&self, leader_epoch: i32) -> Result<(), LogError> {
-        let _ = leader_epoch;
+        let mut appender = self.appender.lock();
+        let next_offset = appender.next_offset;
+        if !appender.closed && appender.epochs.assign(leader_epoch, next_offset) {
+            self.write_epochs(&appender.epochs)?;
+        }
         Ok(())
+    }
+
+    pub(super) fn write_epochs(&self, epochs: &LeaderEpochs) -> Result<(), LogError> {
+        write_epochs(&self.path.join(LEADER_EPOCHS), epochs.entries())
     }
 
     /// The newest leader epoch of the log, `None` if it has none.
     pub fn latest_leader_epoch(&self) -> Option<i32> {
-        None
+        self.appender.lock().epochs.latest()
+    }
+
+    /// The leader epoch in which the record at `offset` was written, `None` if unknown.
+    pub fn leader_epoch_at(&self, offset: i64) -> Option<i32> {
+        self.appender.lock().epochs.epoch_at(offset)
     }
 
     /// The largest epoch up to `leader_epoch` that the log knows, and the offset at which it ends;
     /// `None` if the log knows none such (`OffsetForLeaderEpoch`, KIP-101 and KIP-279).
     pub fn epoch_end_offset(&self, leader_epoch: i32) -> Option<(i32, i64)> {
-        let _ = leader_epoch;
-        None
-    }
-
-    /// Moves the log start offset up to `offset` (`DeleteRecords`); answers the new low watermark.
-    /// Whole segments below go later, with the next retention check. −1 means the high watermark.
-    ///
-    /// # Errors
-    /// [`LogError::OffsetOutOfRange`] above the high watermark.
-    pub fn delete_records(&self, offset: i64) -> Result<i64, LogError> {
-        let _ = offset;
-        Ok(0)
-    }
-
-    /// Makes everything appended so far durable (fdatasync). Blocking. Several callers share one
-    /// flush.
-    ///
-    /// # Errors
-    /// A failed flush puts the whole directory offline; it is never tried again.
-    pub fn flush(&self) -> Result<(), LogError> {
-        Ok(())
+        let appender = self.appender.lock();
+        appender.epochs.end_offset(leader_epoch, appender.next_offset)
     }
 
     /// Bytes of all segments' `.log` files.
     pub fn size(&self) -> u64 {
-        0
+        self.segments.load().iter().map(|segment| segment.size()).sum()
     }
 
     /// Number of segments.
     pub fn segment_count(&self) -> usize {
-        0
+        self.segments.load().len()
     }
 
     /// The idempotent producers that the log remembers.
     pub fn producers(&self) -> Vec<ProducerInfo> {
-        Vec::new()
+        self.appender.lock().producers.describe()
     }
 
     /// The configuration in effect.
     pub fn config(&self) -> Arc<LogConfig> {
-        Arc::default()
+        self.config.load_full()
     }
 
     /// Puts another configuration into effect.
     pub fn update_config(&self, config: LogConfig) {
-        let _ = config;
+        self.config.store(Arc::new(config));
+    }
+
+    /// Closes the log for good: it was deleted, or the broker stops.
+    pub(super) fn close(&self) {
+        self.appender.lock().closed = true;
+        self.notify_waiters();
+    }
+
+    pub(super) fn mark_removed(&self) {
+        self.close();
+        for segment in self.segments.load().iter() {
+            segment.mark_removed();
+        }
     }
 }
 
@@ -256,7 +366,16 @@ pub struct AppendWatch {
 impl AppendWatch {
     /// The log that is watched.
     pub fn log(&self) -> &Arc<PartitionLog> {
-        let _ = &self.waiter;
         &self.log
+    }
+}
+
+impl Drop for AppendWatch {
+    fn drop(&mut self) {
+        let mut waiters = self.log.waiters.lock();
+        if let Some(at) = waiters.iter().position(|waiter| Arc::ptr_eq(waiter, &self.waiter)) {
+            waiters.swap_remove(at);
+            self.log.waiter_count.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }

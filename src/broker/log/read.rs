@@ -1,0 +1,197 @@
+//! Reading a log: batches by offset, offsets by timestamp.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::partition::ReadPlace;
+use super::segment::Segment;
+use super::{LogError, LogSlice, PartitionLog, TimestampedOffset};
+use crate::kafka::record_batch::{BatchHeader, for_each_record};
+
+/// A trim may take a segment away under a reader; this often it looks again.
+const TRIES: usize = 4;
+
+impl PartitionLog {
+    /// Whole batches from `offset` on, from one segment, at most `max_bytes`; if `at_least_one`,
+    /// the first batch comes even if it is larger. Only what lies below the high watermark.
+    ///
+    /// # Errors
+    /// [`LogError::OffsetOutOfRange`] below the log start offset or above the log end offset,
+    /// [`LogError::Storage`], [`LogError::Deleted`].
+    pub fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<LogSlice, LogError> {
+        self.check_online()?;
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match self.read_once(offset, max_bytes, at_least_one) {
+                Err(ReadError::Removed) if tries > 0 => {}
+                Err(ReadError::Removed) => return Err(LogError::Deleted),
+                Err(ReadError::Failed(error)) => return Err(error),
+                Ok(slice) => return Ok(slice),
+            }
+        }
+    }
+
+    fn read_once(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<LogSlice, ReadError> {
+        let high_watermark = self.high_watermark();
+        let (start, end) = (self.log_start_offset(), self.log_end_offset());
+        if offset < start || offset > end {
+            return Err(ReadError::Failed(LogError::OffsetOutOfRange { offset, start, end }));
+        }
+        let slice = |bytes| LogSlice { bytes, high_watermark, log_start_offset: start };
+        if offset >= high_watermark || (max_bytes == 0 && !at_least_one) {
+            return Ok(slice(Bytes::new()));
+        }
+        let segments = self.segments.load();
+        let after = segments.partition_point(|segment| segment.base_offset <= offset);
+        let from = after.saturating_sub(1);
+        for segment in segments.get(from..).unwrap_or_default() {
+            let place = self.places.lock().find(segment.base_offset, offset);
+            let read = segment.read(offset, place, max_bytes, at_least_one);
+            let found = match read {
+                Err(_) if segment.is_removed() => return Err(ReadError::Removed),
+                Err(error) => return Err(ReadError::Failed(error)),
+                Ok(found) => found,
+            };
+            if let Some(found) = found {
+                if !found.bytes.is_empty() {
+                    let place = ReadPlace {
+                        segment: segment.base_offset,
+                        offset: found.next_offset,
+                        position: found.next_position,
+                    };
+                    self.places.lock().remember(offset, place);
+                }
+                return Ok(slice(found.bytes));
+            }
+        }
+        Ok(slice(Bytes::new()))
+    }
+
+    /// Bytes that a read at `offset` could have now, without reading them; 0 if out of range. An
+    /// estimate, from the nearest index entry, for the `min_bytes` of a Fetch.
+    pub fn available_bytes(&self, offset: i64) -> u64 {
+        if offset < self.log_start_offset() || offset >= self.high_watermark() {
+            return 0;
+        }
+        let segments = self.segments.load();
+        let after = segments.partition_point(|segment| segment.base_offset <= offset);
+        let mut available = 0;
+        for segment in segments.get(after.saturating_sub(1)..).unwrap_or_default() {
+            available += segment.visible();
+            if segment.base_offset <= offset {
+                let place = self.places.lock().find(segment.base_offset, offset);
+                let before = place.or_else(|| {
+                    segment.indexes().lock().offsets.position_before(offset).ok().map(u64::from)
+                });
+                available = available.saturating_sub(before.unwrap_or(0));
+            }
+        }
+        available
+    }
+
+    /// The first record, by offset, with at least this timestamp; `None` if there is none below
+    /// the high watermark.
+    ///
+    /// # Errors
+    /// [`LogError::Storage`], [`LogError::CorruptMessage`] for a batch that can't be decompressed.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: i64,
+    ) -> Result<Option<TimestampedOffset>, LogError> {
+        self.check_online()?;
+        let start = self.log_start_offset();
+        let segments = self.segments.load();
+        for segment in segments.iter() {
+            let found = if segment.largest_timestamp()? >= timestamp {
+                search(segment, timestamp, start, self.high_watermark())
+            } else {
+                continue;
+            };
+            match found {
+                Err(_) if segment.is_removed() => {}
+                Err(error) => return Err(error),
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record with the largest timestamp, the first of several; `None` on an empty log.
+    ///
+    /// # Errors
+    /// As [`PartitionLog::offset_for_timestamp`].
+    pub fn max_timestamp(&self) -> Result<Option<TimestampedOffset>, LogError> {
+        let mut largest = -1;
+        for segment in self.segments.load().iter() {
+            largest = largest.max(segment.largest_timestamp()?);
+        }
+        if largest < 0 { Ok(None) } else { self.offset_for_timestamp(largest) }
+    }
+}
+
+enum ReadError {
+    /// The segment was trimmed away meanwhile.
+    Removed,
+    Failed(LogError),
+}
+
+/// The first record of a segment at or after `start` with at least this timestamp.
+fn search(
+    segment: &Segment,
+    timestamp: i64,
+    start: i64,
+    end_offset: i64,
+) -> Result<Option<TimestampedOffset>, LogError> {
+    let place = {
+        let mut indexes = segment.indexes().lock();
+        let before = indexes.times.offset_before(timestamp)?.unwrap_or(segment.base_offset);
+        indexes.offsets.position_before(before.max(start))?
+    };
+    for batch in segment.batches(u64::from(place), segment.visible())? {
+        let (place, header) = batch?;
+        if header.base_offset >= end_offset {
+            break;
+        }
+        if header.max_timestamp < timestamp || header.last_offset() < start {
+            continue;
+        }
+        let bytes = segment.batch(place, &header)?;
+        if let Some(found) = search_batch(&header, &bytes, timestamp, start)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn search_batch(
+    header: &BatchHeader,
+    batch: &[u8],
+    timestamp: i64,
+    start: i64,
+) -> Result<Option<TimestampedOffset>, LogError> {
+    let found = for_each_record(header, batch, |record| {
+        let offset = header.base_offset + i64::from(record.offset_delta);
+        if record.timestamp >= timestamp && offset >= start {
+            return ControlFlow::Break(TimestampedOffset {
+                offset,
+                timestamp: record.timestamp,
+                leader_epoch: header.partition_leader_epoch,
+            });
+        }
+        ControlFlow::Continue(())
+    });
+    found.map_err(|error| LogError::CorruptMessage(error.to_string()))
+}

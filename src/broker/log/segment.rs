@@ -1,0 +1,340 @@
+//! One segment of a log: a `.log` file of record batches, and its two indexes.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::LogError;
+use super::files::{LazyFile, read_at, write_at};
+use super::index::{OffsetIndex, TimeIndex};
+use crate::kafka::record_batch::{BatchHeader, HEADER_LENGTH};
+
+/// Bytes that a walk over batch headers reads at once.
+const HEADER_CHUNK: usize = 4 * 1024;
+/// [`Segment::largest_timestamp`] before it was looked up.
+const NOT_LOADED: i64 = i64::MIN;
+
+/// The suffixes of a segment's files.
+pub(super) const SUFFIXES: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
+
+/// The path of a segment's file.
+pub(super) fn segment_path(directory: &Path, base_offset: i64, suffix: &str) -> PathBuf {
+    directory.join(format!("{base_offset:020}.{suffix}"))
+}
+
+/// The two indexes of a segment.
+#[derive(Debug)]
+pub(super) struct Indexes {
+    pub(super) offsets: OffsetIndex,
+    pub(super) times: TimeIndex,
+}
+
+/// One segment. Readers and the one appender share it without a lock around the `.log` file:
+/// what lies below `visible` does not change any more.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) base_offset: i64,
+    log: LazyFile,
+    /// Bytes that were written whole.
+    size: AtomicU64,
+    /// Bytes that consumers may see.
+    visible: AtomicU64,
+    indexes: Mutex<Indexes>,
+    /// The largest timestamp and its place; kept by the appender, looked up late for old segments.
+    largest_timestamp: AtomicI64,
+    /// Set before the files are renamed away.
+    removed: AtomicBool,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub(super) struct SegmentSlice {
+    pub(super) bytes: Bytes,
+    /// Offset after the last batch of `bytes`.
+    pub(super) next_offset: i64,
+    /// Place of that offset in the segment.
+    pub(super) next_position: u64,
+}
+
+impl Segment {
+    /// A segment whose `.log` has `size` bytes. Nothing is opened yet.
+    pub(super) fn open(directory: &Path, base_offset: i64, size: u64) -> Segment {
+        let path = |suffix| segment_path(directory, base_offset, suffix);
+        let indexes = Indexes {
+            offsets: OffsetIndex::open(path("index"), base_offset),
+            times: TimeIndex::open(path("timeindex"), base_offset),
+        };
+        Segment::with_indexes(directory, base_offset, size, indexes)
+    }
+
+    /// A segment with indexes that were just made for it.
+    pub(super) fn with_indexes(
+        directory: &Path,
+        base_offset: i64,
+        size: u64,
+        indexes: Indexes,
+    ) -> Segment {
+        Segment {
+            base_offset,
+            log: LazyFile::new(segment_path(directory, base_offset, "log")),
+            size: AtomicU64::new(size),
+            visible: AtomicU64::new(size),
+            indexes: Mutex::new(indexes),
+            largest_timestamp: AtomicI64::new(NOT_LOADED),
+            removed: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes the files of a new, empty segment.
+    pub(super) fn create(directory: &Path, base_offset: i64) -> Result<Segment, LogError> {
+        let path = |suffix| segment_path(directory, base_offset, suffix);
+        let indexes = Indexes {
+            offsets: OffsetIndex::rebuild(path("index"), base_offset, &[])?,
+            times: TimeIndex::rebuild(path("timeindex"), base_offset, &[])?,
+        };
+        let segment = Segment::with_indexes(directory, base_offset, 0, indexes);
+        segment.log.open()?;
+        segment.largest_timestamp.store(-1, Ordering::Relaxed);
+        Ok(segment)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.log.path()
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    pub(super) fn visible(&self) -> u64 {
+        self.visible.load(Ordering::Acquire)
+    }
+
+    /// Lets consumers see everything that is written.
+    pub(super) fn reveal(&self, upto: u64) {
+        self.visible.fetch_max(upto, Ordering::AcqRel);
+    }
+
+    pub(super) fn indexes(&self) -> &Mutex<Indexes> {
+        &self.indexes
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn mark_removed(&self) {
+        self.removed.store(true, Ordering::Release);
+    }
+
+    fn file(&self) -> Result<Arc<File>, LogError> {
+        self.log.open_existing()
+    }
+
+    fn failed(&self, error: io::Error) -> LogError {
+        LogError::storage(self.path(), error)
+    }
+
+    /// Writes a batch, header and records, at the end. On an error nothing of it stays.
+    pub(super) fn append(&self, header: &[u8], records: &[u8]) -> Result<(), LogError> {
+        let file = self.file()?;
+        let position = self.size();
+        if let Err(error) = write_at(&file, header, records, position) {
+            // The next batch is written over what went out, but a clean stop must not leave it.
+            return match file.set_len(position) {
+                Ok(()) => Err(self.failed(error)),
+                Err(second) => Err(LogError::Torn { path: self.path().to_owned(), source: second }),
+            };
+        }
+        let written = (header.len() + records.len()) as u64;
+        self.size.store(position + written, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whole batches from the one that holds `offset`, from one read of the file. `place` is where
+    /// that batch lies, if known. `None` if the segment ends before `offset`.
+    pub(super) fn read(
+        &self,
+        offset: i64,
+        place: Option<u64>,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Option<SegmentSlice>, LogError> {
+        let end = self.visible();
+        let start = match place {
+            Some(place) => place,
+            None => match self.find(offset, end)? {
+                Some((place, _)) => place,
+                None => return Ok(None),
+            },
+        };
+        if start >= end {
+            return Ok(None);
+        }
+        let nothing =
+            SegmentSlice { bytes: Bytes::new(), next_offset: offset, next_position: start };
+        let file = self.file()?;
+        let left = usize::try_from(end - start).unwrap_or(usize::MAX);
+        let least = if at_least_one { HEADER_LENGTH } else { 0 };
+        let length = max_bytes.max(least).min(left);
+        let read = |length| read_at(&file, start, length).map_err(|error| self.failed(error));
+        let mut bytes = read(length)?;
+        if bytes.len() < HEADER_LENGTH {
+            return Ok(Some(nothing));
+        }
+        let first = self.header(&bytes)?;
+        if first.size() > bytes.len() {
+            if !at_least_one {
+                return Ok(Some(nothing));
+            }
+            if first.size() > left {
+                return Err(self.damaged("a batch runs over the segment's end"));
+            }
+            bytes = read(first.size())?;
+        }
+        let (mut whole, mut next_offset) = (0, offset);
+        while let Some(rest) = bytes.get(whole..).filter(|rest| rest.len() >= HEADER_LENGTH) {
+            let header = self.header(rest)?;
+            if header.size() > rest.len() {
+                break;
+            }
+            whole += header.size();
+            next_offset = header.next_offset();
+        }
+        bytes.truncate(whole);
+        let next_position = start + whole as u64;
+        Ok(Some(SegmentSlice { bytes: Bytes::from(bytes), next_offset, next_position }))
+    }
+
+    /// Place and header of the batch that holds `offset`, or of the next one if none does.
+    pub(super) fn find(
+        &self,
+        offset: i64,
+        end: u64,
+    ) -> Result<Option<(u64, BatchHeader)>, LogError> {
+        let from = self.indexes.lock().offsets.position_before(offset)?;
+        for batch in self.batches(u64::from(from), end)? {
+            let (place, header) = batch?;
+            if header.last_offset() >= offset {
+                return Ok(Some((place, header)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The places and headers of the batches between two places.
+    pub(super) fn batches(&self, from: u64, end: u64) -> Result<Batches<'_>, LogError> {
+        let file = self.file()?;
+        Ok(Batches { segment: self, file, place: from, end, chunk: Vec::new(), chunk_start: 0 })
+    }
+
+    /// A whole batch, header and records.
+    pub(super) fn batch(&self, place: u64, header: &BatchHeader) -> Result<Vec<u8>, LogError> {
+        read_at(&*self.file()?, place, header.size()).map_err(|error| self.failed(error))
+    }
+
+    /// The largest timestamp of the segment's batches, −1 if they have none.
+    pub(super) fn largest_timestamp(&self) -> Result<i64, LogError> {
+        let known = self.largest_timestamp.load(Ordering::Relaxed);
+        if known != NOT_LOADED {
+            return Ok(known);
+        }
+        let last = self.indexes.lock().times.last()?;
+        let timestamp = last.map_or(-1, |(timestamp, _)| timestamp);
+        self.largest_timestamp.store(timestamp, Ordering::Relaxed);
+        Ok(timestamp)
+    }
+
+    pub(super) fn set_largest_timestamp(&self, timestamp: i64) {
+        self.largest_timestamp.store(timestamp, Ordering::Relaxed);
+    }
+
+    /// When the `.log` was last written, milliseconds since 1970.
+    pub(super) fn modified_ms(&self) -> Result<i64, LogError> {
+        let modified = std::fs::metadata(self.path())
+            .and_then(|metadata| metadata.modified())
+            .map_err(|error| self.failed(error))?;
+        let age = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Makes the batches durable.
+    pub(super) fn sync_log(&self) -> Result<(), LogError> {
+        self.file()?.sync_data().map_err(|error| self.failed(error))
+    }
+
+    /// Makes the indexes durable.
+    pub(super) fn sync_indexes(&self) -> Result<(), LogError> {
+        let mut indexes = self.indexes.lock();
+        indexes.offsets.sync()?;
+        indexes.times.sync()
+    }
+
+    /// Closes the files that were not used since the last call.
+    pub(super) fn close_if_idle(&self) {
+        self.log.close_if_idle();
+        let indexes = self.indexes.lock();
+        indexes.offsets.close_if_idle();
+        indexes.times.close_if_idle();
+    }
+
+    fn header(&self, bytes: &[u8]) -> Result<BatchHeader, LogError> {
+        BatchHeader::parse(bytes).map_err(|error| self.damaged(&error.to_string()))
+    }
+
+    fn damaged(&self, what: &str) -> LogError {
+        self.failed(io::Error::new(io::ErrorKind::InvalidData, what))
+    }
+}
+
+/// A walk over batch headers that skips the records.
+#[derive(Debug)]
+pub(super) struct Batches<'a> {
+    segment: &'a Segment,
+    file: Arc<File>,
+    place: u64,
+    end: u64,
+    chunk: Vec<u8>,
+    chunk_start: u64,
+}
+
+impl Batches<'_> {
+    fn advance(&mut self) -> Result<Option<(u64, BatchHeader)>, LogError> {
+        if self.place + HEADER_LENGTH as u64 > self.end {
+            return Ok(None);
+        }
+        let in_chunk = self
+            .place
+            .checked_sub(self.chunk_start)
+            .and_then(|skip| self.chunk.get(usize::try_from(skip).ok()?..))
+            .filter(|rest| rest.len() >= HEADER_LENGTH);
+        let header = if let Some(rest) = in_chunk {
+            self.segment.header(rest)?
+        } else {
+            self.chunk = read_at(&self.file, self.place, HEADER_CHUNK)
+                .map_err(|error| self.segment.failed(error))?;
+            self.chunk_start = self.place;
+            self.segment.header(&self.chunk)?
+        };
+        let place = self.place;
+        self.place += header.size() as u64;
+        Ok((self.place <= self.end).then_some((place, header)))
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<(u64, BatchHeader), LogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.advance().transpose();
+        if matches!(next, None | Some(Err(_))) {
+            self.place = self.end;
+        }
+        next
+    }
+}
