@@ -69,9 +69,11 @@ fn name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
+/// A partition in the form that `version` of `Metadata` wants.
+///
 /// A leader that is gone is LEADER_NOT_AVAILABLE; one without the listener is LISTENER_NOT_FOUND
 /// where the version has it. Version 0 leaves out replicas that can't be reached, and says so.
-fn partition(
+pub fn partition(
     index: i32,
     state: &PartitionImage,
     reachable: &Reachable,

@@ -13,12 +13,38 @@ use bytes::Bytes;
 use kafka_protocol::messages::{self, ApiKey};
 use kafka_protocol::protocol::{Decodable, Message, VersionRange};
 
+pub mod admin_result;
 pub mod auto_creation;
+pub mod broker_configs;
+pub mod config_resource;
 pub mod metadata_topic;
 pub mod operations;
+pub mod topic_configs;
 
+#[path = "33_alter_configs.rs"]
+pub mod alter_configs;
 #[path = "18_api_versions.rs"]
 pub mod api_versions;
+#[path = "37_create_partitions.rs"]
+pub mod create_partitions;
+#[path = "19_create_topics.rs"]
+pub mod create_topics;
+#[path = "20_delete_topics.rs"]
+pub mod delete_topics;
+#[path = "60_describe_cluster.rs"]
+pub mod describe_cluster;
+#[path = "32_describe_configs.rs"]
+pub mod describe_configs;
+#[path = "75_describe_topic_partitions.rs"]
+pub mod describe_topic_partitions;
+#[path = "10_find_coordinator.rs"]
+pub mod find_coordinator;
+#[path = "71_get_telemetry_subscriptions.rs"]
+pub mod get_telemetry_subscriptions;
+#[path = "44_incremental_alter_configs.rs"]
+pub mod incremental_alter_configs;
+#[path = "22_init_producer_id.rs"]
+pub mod init_producer_id;
 #[path = "03_metadata.rs"]
 pub mod metadata;
 
@@ -86,7 +112,18 @@ macro_rules! serve {
 
 serve! {
     Metadata => metadata, MetadataRequest;
+    FindCoordinator => find_coordinator, FindCoordinatorRequest;
     ApiVersions => api_versions, ApiVersionsRequest;
+    CreateTopics => create_topics, CreateTopicsRequest;
+    DeleteTopics => delete_topics, DeleteTopicsRequest;
+    InitProducerId => init_producer_id, InitProducerIdRequest;
+    DescribeConfigs => describe_configs, DescribeConfigsRequest;
+    AlterConfigs => alter_configs, AlterConfigsRequest;
+    CreatePartitions => create_partitions, CreatePartitionsRequest;
+    IncrementalAlterConfigs => incremental_alter_configs, IncrementalAlterConfigsRequest;
+    DescribeCluster => describe_cluster, DescribeClusterRequest;
+    GetTelemetrySubscriptions => get_telemetry_subscriptions, GetTelemetrySubscriptionsRequest;
+    DescribeTopicPartitions => describe_topic_partitions, DescribeTopicPartitionsRequest;
 }
 
 /// The registration of the API with number `key`, if it is served.

@@ -1,0 +1,150 @@
+//! `DescribeTopicPartitions`: topics and their partitions, page by page (KIP-966).
+//!
+//! Version 0 is the only one. Topics come in the order of their names; a page ends after so many
+//! partitions, with a cursor to the next one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+};
+use kafka_protocol::messages::metadata_response::MetadataResponsePartition;
+use kafka_protocol::messages::{
+    ApiKey, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::metadata_topic::{self, Reachable};
+use super::{ApiRegistration, HandlerResult, RequestContext, operations};
+use crate::cluster::{TopicImage, topic_name};
+
+/// The versions of this API.
+pub const API: ApiRegistration =
+    ApiRegistration::new(ApiKey::DescribeTopicPartitions, "DescribeTopicPartitions", 0, 0);
+
+/// Kafka's `max.request.partition.size.limit`.
+const PARTITIONS_MAX: i32 = 2_000;
+
+/// The version of `Metadata` whose partitions look like those of this API.
+const AS_METADATA: i16 = 13;
+
+/// Answers with a page of the topics asked for, or of all if none is named.
+///
+/// # Errors
+/// INVALID_REQUEST for a cursor to a topic that was not asked for, or to a negative partition.
+pub async fn handle(
+    context: &RequestContext<'_>,
+    request: DescribeTopicPartitionsRequest,
+) -> HandlerResult {
+    let image = context.broker.image.load();
+    let reachable = Reachable::new(&image, &context.connection.listener);
+    let all = request.topics.is_empty();
+    let (from, first) = match &request.cursor {
+        Some(cursor) => (cursor.topic_name.as_str(), cursor.partition_index),
+        None => ("", 0),
+    };
+    let asked: BTreeSet<&str> = if all {
+        image.visible_topics().map(|topic| &*topic.name).filter(|name| *name >= from).collect()
+    } else {
+        request
+            .topics
+            .iter()
+            .map(|topic| topic.name.as_str())
+            .filter(|name| *name >= from)
+            .collect()
+    };
+    let lost = request.cursor.is_some() && !all && !asked.contains(from);
+    if lost || first < 0 {
+        return refuse(context, &request);
+    }
+
+    let limit = request.response_partition_limit.clamp(1, PARTITIONS_MAX);
+    let mut remaining = usize::try_from(limit).unwrap_or(1);
+    let mut page = DescribeTopicPartitionsResponse::default();
+    for name in asked {
+        if remaining == 0 {
+            page.next_cursor = Some(cursor(name, 0));
+            break;
+        }
+        let Some(topic) = image.topic(name) else {
+            page.topics.push(missing(context, name));
+            continue;
+        };
+        let start = if name == from { first } else { 0 };
+        let partitions: Vec<_> = topic
+            .partitions
+            .range(start..)
+            .take(remaining)
+            .map(|(index, state)| {
+                partition(metadata_topic::partition(*index, state, &reachable, AS_METADATA))
+            })
+            .collect();
+        remaining -= partitions.len();
+        let last = partitions.last().map(|partition| partition.partition_index);
+        let next = last.and_then(|last| topic.partitions.range(last + 1..).next());
+        page.topics.push(found(topic, partitions));
+        if let Some((next, _)) = next {
+            page.next_cursor = Some(cursor(name, *next));
+            break;
+        }
+    }
+    context.reply(&page)
+}
+
+fn text(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+fn cursor(topic: &str, partition: i32) -> Cursor {
+    Cursor::default().with_topic_name(text(topic)).with_partition_index(partition)
+}
+
+fn found(
+    topic: &Arc<TopicImage>,
+    partitions: Vec<DescribeTopicPartitionsResponsePartition>,
+) -> DescribeTopicPartitionsResponseTopic {
+    DescribeTopicPartitionsResponseTopic::default()
+        .with_name(Some(text(&topic.name)))
+        .with_topic_id(topic.id)
+        .with_is_internal(topic.internal)
+        .with_topic_authorized_operations(operations::TOPIC)
+        .with_partitions(partitions)
+}
+
+fn missing(context: &RequestContext<'_>, name: &str) -> DescribeTopicPartitionsResponseTopic {
+    let error = match topic_name::check(name) {
+        Ok(()) => ResponseError::UnknownTopicOrPartition,
+        Err(_) => ResponseError::InvalidTopicException,
+    };
+    DescribeTopicPartitionsResponseTopic::default()
+        .with_error_code(context.error(error))
+        .with_name(Some(text(name)))
+        .with_is_internal(topic_name::is_internal(name))
+        .with_topic_authorized_operations(operations::TOPIC)
+}
+
+/// The lists of eligible leaders are empty and not null: Kafka's own client can't read a null.
+fn partition(metadata: MetadataResponsePartition) -> DescribeTopicPartitionsResponsePartition {
+    DescribeTopicPartitionsResponsePartition::default()
+        .with_error_code(metadata.error_code)
+        .with_partition_index(metadata.partition_index)
+        .with_leader_id(metadata.leader_id)
+        .with_leader_epoch(metadata.leader_epoch)
+        .with_replica_nodes(metadata.replica_nodes)
+        .with_isr_nodes(metadata.isr_nodes)
+        .with_eligible_leader_replicas(Some(Vec::new()))
+        .with_last_known_elr(Some(Vec::new()))
+        .with_offline_replicas(metadata.offline_replicas)
+}
+
+fn refuse(context: &RequestContext<'_>, request: &DescribeTopicPartitionsRequest) -> HandlerResult {
+    let error = context.error(ResponseError::InvalidRequest);
+    let topics = request.topics.iter().map(|topic| {
+        DescribeTopicPartitionsResponseTopic::default()
+            .with_error_code(error)
+            .with_name(Some(topic.name.clone()))
+    });
+    context.reply(&DescribeTopicPartitionsResponse::default().with_topics(topics.collect()))
+}
