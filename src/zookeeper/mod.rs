@@ -23,6 +23,8 @@ pub mod stat;
 pub mod state;
 pub mod stats;
 pub mod storage;
+#[cfg(test)]
+pub(crate) mod test_history;
 pub mod tree;
 pub mod txn;
 pub mod watch;

@@ -64,7 +64,7 @@ impl LogReader<BufReader<File>> {
     pub fn open(path: &Path) -> io::Result<Opened<BufReader<File>>> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        LogReader::begin(BufReader::with_capacity(1 << 20, file), length)
+        LogReader::begin(BufReader::with_capacity(256 << 10, file), length)
     }
 }
 
@@ -200,7 +200,7 @@ fn is_record(bytes: &[u8], last_zxid: i64, budget: &mut usize) -> bool {
 /// Whether the bytes of the file from `from` on are all zero.
 pub(super) fn all_zero(path: &Path, from: u64) -> io::Result<bool> {
     let file = File::open(path)?;
-    let mut buffer = vec![0; 1 << 20];
+    let mut buffer = vec![0; 256 << 10];
     let mut position = from;
     loop {
         let count = file.read_at(&mut buffer, position)?;

@@ -176,7 +176,7 @@ struct Input<R> {
     before: u64,
 }
 
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 256 << 10;
 
 impl<R: Read> Input<R> {
     fn new(source: R) -> Self {

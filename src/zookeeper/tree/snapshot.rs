@@ -157,6 +157,10 @@ impl TreeSnapshot {
     /// Appends the next few nodes to `out`, as a snapshot file has them. `tree` is the one that the
     /// snapshot is of; it is locked against changes for this one step only.
     pub fn step(&self, tree: &DataTree, out: &mut Vec<u8>) -> Step {
+        self.step_by(STEP_NODES, tree, out)
+    }
+
+    pub(super) fn step_by(&self, count: usize, tree: &DataTree, out: &mut Vec<u8>) -> Step {
         let mut progress = self.progress.lock();
         let progress = &mut *progress;
         if progress.state == State::Overflowed {
@@ -165,7 +169,7 @@ impl TreeSnapshot {
         out.append(&mut progress.buffer);
         let places_end = progress.limit.min(progress.cursor.saturating_add(STEP_PLACES));
         let mut nodes = 0;
-        while progress.cursor < places_end && nodes < STEP_NODES {
+        while progress.cursor < places_end && nodes < count {
             let id = progress.cursor;
             progress.cursor += 1;
             if !progress.visited(id) && tree.slab.node(id).path.is_some() {
