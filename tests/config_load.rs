@@ -292,6 +292,7 @@ fn what_would_protect_less_stops_the_start() {
         "zookeeper.set.acl=true",
         "remote.log.storage.system.enable=true",
         "log.cleanup.policy=delete,compact",
+        "min.insync.replicas=2",
     ] {
         let problem = server(line);
         let key = line.split('=').next().unwrap();

@@ -240,7 +240,6 @@ fn broker_id(settings: &mut Settings) -> i32 {
 /// each with the factor that makes it the topic key's unit (`KafkaConfig`, `ServerTopicConfigSynonyms`).
 const TOPIC_SYNONYMS: &[(&str, &[(&str, i64)])] = &[
     ("cleanup.policy", &[("log.cleanup.policy", 1)]),
-    ("compression.type", &[("compression.type", 1)]),
     ("file.delete.delay.ms", &[("log.segment.delete.delay.ms", 1)]),
     ("flush.messages", &[("log.flush.interval.messages", 1)]),
     ("flush.ms", &[("log.flush.interval.ms", 1), ("log.flush.scheduler.interval.ms", 1)]),
@@ -261,8 +260,6 @@ const TOPIC_SYNONYMS: &[(&str, &[(&str, i64)])] = &[
         ],
     ),
     ("message.timestamp.type", &[("log.message.timestamp.type", 1)]),
-    ("min.insync.replicas", &[("min.insync.replicas", 1)]),
-    ("preallocate", &[("log.preallocate", 1)]),
     ("retention.bytes", &[("log.retention.bytes", 1)]),
     (
         "retention.ms",
@@ -274,7 +271,6 @@ const TOPIC_SYNONYMS: &[(&str, &[(&str, i64)])] = &[
     ),
     ("segment.bytes", &[("log.segment.bytes", 1)]),
     ("segment.index.bytes", &[("log.index.size.max.bytes", 1)]),
-    ("segment.jitter.ms", &[("log.roll.jitter.ms", 1), ("log.roll.jitter.hours", 3_600_000)]),
     ("segment.ms", &[("log.roll.ms", 1), ("log.roll.hours", 3_600_000)]),
 ];
 
