@@ -98,6 +98,12 @@ pub const COORDINATOR_TICK: Duration = Duration::from_secs(3);
 /// The longest that a write to the coordinator is tried, reconnects included.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The longest that a client waits for a producer id: below the 30 s of its request timeout.
+pub const PRODUCER_ID_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The longest that a stopping broker waits for its session to be closed.
+pub const SESSION_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Partitions that a topic can have: its assignment, some 12 to 20 bytes for each, must fit into
 /// one znode of the default `jute.maxbuffer` of a megabyte.
 pub const TOPIC_PARTITIONS_MAX: i32 = 50_000;

@@ -355,7 +355,7 @@ impl ClusterAdmin {
 }
 
 /// A random topic id that Kafka's own could be: none that starts with a dash, nor a reserved one.
-fn topic_id() -> Uuid {
+pub fn topic_id() -> Uuid {
     loop {
         let id = Uuid::new_v4();
         if !super::layout::topic::id_text(id).starts_with('-') {

@@ -25,6 +25,11 @@ pub const DELETE_TOPICS: &str = "/admin/delete_topics";
 /// The newest block of producer ids.
 pub const PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
 
+/// Parent of the notifications of changed ISRs.
+pub const ISR_CHANGES: &str = "/isr_change_notification";
+/// Parent of the notifications of failed log directories.
+pub const LOG_DIR_EVENTS: &str = "/log_dir_event_notification";
+
 /// What a broker makes when it starts, each with its parents and without data.
 pub const ROOTS: [&str; 14] = [
     "/consumers",
@@ -33,9 +38,9 @@ pub const ROOTS: [&str; 14] = [
     CONFIG_CHANGES,
     DELETE_TOPICS,
     BROKER_SEQUENCE,
-    "/isr_change_notification",
+    ISR_CHANGES,
     PRODUCER_ID_BLOCK,
-    "/log_dir_event_notification",
+    LOG_DIR_EVENTS,
     TOPIC_CONFIGS,
     "/config/clients",
     "/config/users",
