@@ -104,6 +104,10 @@ pub const PRODUCER_ID_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest that a stopping broker waits for its session to be closed.
 pub const SESSION_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How often log start offsets and recovery points are written, as Kafka's
+/// `log.flush.offset.checkpoint.interval.ms`.
+pub const LOG_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Partitions that a topic can have: its assignment, some 12 to 20 bytes for each, must fit into
 /// one znode of the default `jute.maxbuffer` of a megabyte.
 pub const TOPIC_PARTITIONS_MAX: i32 = 50_000;

@@ -1,16 +1,32 @@
 //! What a member of the cluster adds: registration, controller, partition logs and producer ids.
 
+mod controller;
+mod failure;
+mod listeners;
 pub mod log;
+mod membership;
 pub mod partitions;
 pub mod producer_ids;
+mod registration;
+mod session_file;
+mod start;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cluster::observer::Observer;
 use crate::cluster::{ClusterAdmin, ConfigMap, ImageHandle, TopicConfig};
 use crate::config::BrokerConfig;
+use crate::net;
+use controller::Controller;
+use failure::Failure;
+use membership::Membership;
+use partitions::Follower;
 
 use log::LogManager;
 pub use partitions::{LedPartition, PartitionManager};
@@ -60,18 +76,24 @@ pub struct StartError(pub String);
 pub struct Broker {
     context: Arc<BrokerContext>,
     listeners: BTreeMap<String, SocketAddr>,
+    failure: Failure,
+    membership: Membership,
+    controller: Controller,
+    observer: Observer,
+    follower: Follower,
+    stop: CancellationToken,
+    connections: TaskTracker,
 }
 
 impl Broker {
-    /// Connects, registers and serves. Returns when its listeners serve, its own image shows it
+    /// Connects, registers and serves. Returns when its listeners serve, it is in its own image
     /// and the controller is known.
     ///
     /// # Errors
     /// One clear line: the coordinator can't be reached, the id is taken, the cluster's id differs,
     /// Apache brokers are in the cluster, a listener or log directory can't be had.
     pub async fn start(config: BrokerConfig) -> Result<Broker, StartError> {
-        let _ = config;
-        Err(StartError("not here yet".to_owned()))
+        start::start(config).await
     }
 
     /// This broker's id.
@@ -91,11 +113,29 @@ impl Broker {
 
     /// Resolves, with the reason, once the broker can't go on: the process must end with code 1.
     pub async fn failed(&self) -> String {
-        std::future::pending().await
+        tokio::select! {
+            reason = self.failure.reason() => reason,
+            reason = self.context.logs.failed() => reason,
+        }
     }
 
-    /// Closes its session first, so that the registration is gone, then drains within `grace`.
+    /// Closes its session first, so that the registration is gone, then drains within `grace`, and
+    /// closes the logs.
     pub async fn shutdown(self, grace: Duration) {
-        let _ = grace;
+        let Broker {
+            context, membership, controller, observer, follower, stop, connections, ..
+        } = self;
+        drop(controller);
+        drop(follower);
+        membership.leave().await;
+        drop(observer);
+        let left = net::drain(&stop, &connections, grace).await;
+        if left > 0 {
+            tracing::warn!(connections = left, "connections were cut at the end of the grace");
+        }
+        let logs = context.logs.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.shutdown()).await {
+            tracing::error!(%error, "the logs were not closed cleanly");
+        }
     }
 }

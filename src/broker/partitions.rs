@@ -49,12 +49,15 @@ struct Shared {
     config: Arc<BrokerConfig>,
     images: ImageHandle,
     logs: Arc<LogManager>,
-    /// Open logs of led partitions by topic id and number, with the leader epoch that they know.
-    open: RwLock<HashMap<(Uuid, i32), (i32, Arc<PartitionLog>)>>,
+    /// Open logs of led partitions by topic id and number.
+    open: RwLock<HashMap<(Uuid, i32), OpenLog>>,
     /// Held while a log is opened or removed: neither works from an image that the other has left
     /// behind.
     changing: Mutex<()>,
 }
+
+/// A log with the newest leader epoch that it knows.
+type OpenLog = (i32, Arc<PartitionLog>);
 
 impl PartitionManager {
     /// Finds partitions in these images and their logs in this manager.
@@ -223,6 +226,11 @@ impl Shared {
     }
 }
 
+/// Nobody knows how long the records of a topic that is gone were to be kept.
+fn kept_for_ever() -> LogConfig {
+    LogConfig { retention_ms: -1, retention_bytes: -1, ..LogConfig::default() }
+}
+
 /// A removal that the controller waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Removed {
@@ -310,10 +318,7 @@ impl Follow {
             }
         }
         self.removed.retain(|removed| {
-            image
-                .deleting
-                .get(&removed.topic)
-                .is_some_and(|done| !done.contains(&shared.broker))
+            image.deleting.get(&removed.topic).is_some_and(|done| !done.contains(&shared.broker))
         });
     }
 
@@ -338,6 +343,9 @@ impl Follow {
             let id = log.topic_id();
             if id.is_nil() || image.topic_ids.contains_key(&id) || !self.orphans.insert(id) {
                 continue;
+            }
+            if !image.topics.contains_key(&**log.topic()) {
+                self.shared.logs.update_config(log.topic(), &kept_for_ever());
             }
             tracing::warn!(
                 topic = &**log.topic(),

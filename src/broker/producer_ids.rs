@@ -1,6 +1,6 @@
 //! Producer ids: blocks of a thousand, taken through `/latest_producer_id_block`.
 
-use std::ops::RangeInclusive;
+use std::ops::Range;
 
 use kafka_protocol::ResponseError;
 use tokio::sync::Mutex;
@@ -17,14 +17,13 @@ use crate::limits;
 pub struct ProducerIds {
     broker: i32,
     session: SharedSession,
-    left: Mutex<RangeInclusive<i64>>,
+    left: Mutex<Range<i64>>,
 }
 
 impl ProducerIds {
     /// Takes blocks for this broker through this session. The first is taken when it is needed.
     pub fn new(broker: i32, session: SharedSession) -> Self {
-        // An empty range: its end is below its start.
-        ProducerIds { broker, session, left: Mutex::new(1..=0) }
+        ProducerIds { broker, session, left: Mutex::new(0..0) }
     }
 
     /// The next producer id.
@@ -37,20 +36,19 @@ impl ProducerIds {
             return Ok(id);
         }
         let taken = tokio::time::timeout(limits::PRODUCER_ID_TIMEOUT, self.take_block()).await;
-        let retry = |message: String| {
-            AdminError::new(ResponseError::CoordinatorLoadInProgress, message)
-        };
+        let retry =
+            |message: String| AdminError::new(ResponseError::CoordinatorLoadInProgress, message);
         *left = taken
             .map_err(|_| retry("the coordinator can't be reached".to_owned()))?
             .map_err(|error| retry(error.to_string()))?;
         left.next().ok_or_else(|| retry("the block of producer ids is empty".to_owned()))
     }
 
-    async fn take_block(&self) -> Result<RangeInclusive<i64>, Error> {
+    async fn take_block(&self) -> Result<Range<i64>, Error> {
         loop {
             let client = self.session.wait().await;
             match self.try_take(&client).await {
-                Ok(Some(block)) => return Ok(block.start..=block.end),
+                Ok(Some(block)) => return Ok(block.start..block.end.saturating_add(1)),
                 // Another broker was quicker.
                 Ok(None) => {}
                 // A block that was taken without our knowing stays unused.
@@ -75,7 +73,8 @@ impl ProducerIds {
                 Err(error) => Err(error),
             };
         };
-        let last = ProducerIdBlock::decode(&znode.data).map_err(|error| wrong(error.to_string()))?;
+        let last =
+            ProducerIdBlock::decode(&znode.data).map_err(|error| wrong(error.to_string()))?;
         let block = match last {
             None => ProducerIdBlock::first(self.broker),
             Some(last) => last

@@ -84,39 +84,37 @@ pub(super) async fn cluster_id(
     known: Option<&str>,
     restore: bool,
 ) -> Result<String, JoinError> {
-    loop {
-        let id = match reader::read(client, paths::CLUSTER_ID).await? {
-            Some(znode) => ids::decode_cluster_id(&znode.data)
-                .map_err(|e| JoinError::Refused(format!("{}: {e}", paths::CLUSTER_ID)))?,
-            None => {
-                let id = match known {
-                    None => ids::cluster_id(rand::random()),
-                    Some(known) if restore => known.to_owned(),
-                    Some(known) => {
-                        return refused(format!(
-                            "the coordinator has no {}, but meta.properties in log.dirs belongs \
-                             to cluster {known}: zookeeper.connect names another coordinator, or \
-                             it lost its data (to start anew with it, remove cluster.id from \
-                             meta.properties; the logs stay)",
-                            paths::CLUSTER_ID
-                        ));
-                    }
-                };
-                match write_cluster_id(client, &id).await {
-                    Ok(()) => id,
-                    Err(Error::NodeExists) => continue,
-                    Err(error) if is_unknown(&error) => continue,
-                    Err(error) => return Err(error.into()),
-                }
+    let id = loop {
+        if let Some(znode) = reader::read(client, paths::CLUSTER_ID).await? {
+            break ids::decode_cluster_id(&znode.data)
+                .map_err(|e| JoinError::Refused(format!("{}: {e}", paths::CLUSTER_ID)))?;
+        }
+        let new = match known {
+            None => ids::cluster_id(rand::random()),
+            Some(known) if restore => known.to_owned(),
+            Some(known) => {
+                return refused(format!(
+                    "the coordinator has no {}, but meta.properties in log.dirs belongs to \
+                     cluster {known}: zookeeper.connect names another coordinator, or it lost its \
+                     data (to start anew with it, remove cluster.id from meta.properties; the \
+                     logs stay)",
+                    paths::CLUSTER_ID
+                ));
             }
         };
-        return match known {
-            Some(known) if known != id => refused(format!(
-                "cluster.id in meta.properties is {known}, but the coordinator's cluster is {id}: \
-                 zookeeper.connect or log.dirs is another cluster's"
-            )),
-            _ => Ok(id),
-        };
+        match write_cluster_id(client, &new).await {
+            Ok(()) => break new,
+            // Somebody else was quicker, or we were without knowing.
+            Err(error) if error == Error::NodeExists || is_unknown(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
+    match known {
+        Some(known) if known != id => refused(format!(
+            "cluster.id in meta.properties is {known}, but the coordinator's cluster is {id}: \
+             zookeeper.connect or log.dirs is another cluster's"
+        )),
+        _ => Ok(id),
     }
 }
 
@@ -260,9 +258,7 @@ fn described(znode: &Znode) -> String {
 
 async fn remove_old_controller(client: &Client, sessions: &SessionFile) -> Result<(), Error> {
     match reader::read(client, paths::CONTROLLER).await? {
-        Some(found)
-            if found.owner != client.session_id().0 && sessions.contains(found.owner) =>
-        {
+        Some(found) if found.owner != client.session_id().0 && sessions.contains(found.owner) => {
             remove(client, paths::CONTROLLER, &found).await
         }
         _ => Ok(()),

@@ -22,7 +22,7 @@ struct Content {
 
 /// The file `doorkeeper.session`.
 #[derive(Debug)]
-pub struct SessionFile {
+pub(super) struct SessionFile {
     path: PathBuf,
     sessions: Vec<i64>,
 }
@@ -30,7 +30,7 @@ pub struct SessionFile {
 impl SessionFile {
     /// Reads the file in this directory. One that is missing or makes no sense has no sessions:
     /// then an old registration is waited for like anybody's.
-    pub fn open(directory: &Path) -> SessionFile {
+    pub(super) fn open(directory: &Path) -> SessionFile {
         let path = directory.join("doorkeeper.session");
         let content: Content = std::fs::read(&path)
             .ok()
@@ -42,7 +42,7 @@ impl SessionFile {
     }
 
     /// Whether a session is or was this broker's own.
-    pub fn contains(&self, session: i64) -> bool {
+    pub(super) fn contains(&self, session: i64) -> bool {
         self.sessions.contains(&session)
     }
 
@@ -50,7 +50,7 @@ impl SessionFile {
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn add(&mut self, session: i64) -> io::Result<()> {
+    pub(super) fn add(&mut self, session: i64) -> io::Result<()> {
         if self.contains(session) {
             return Ok(());
         }
@@ -64,7 +64,7 @@ impl SessionFile {
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn keep_only(&mut self, session: i64) -> io::Result<()> {
+    pub(super) fn keep_only(&mut self, session: i64) -> io::Result<()> {
         if self.sessions == [session] {
             return Ok(());
         }

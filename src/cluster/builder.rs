@@ -93,11 +93,21 @@ impl ImageBuilder {
         let topic_configs = gone(&mut topic_configs.keys(), &names.topic_configs);
         let broker_configs = gone(&mut broker_configs.keys(), &names.broker_configs);
         let deleting = gone(&mut deleting.keys(), &names.deleting);
-        brokers.into_iter().for_each(|id| self.broker(id, None));
-        topics.iter().for_each(|name| self.topic(name, None, &BTreeMap::new()));
-        topic_configs.iter().for_each(|name| self.topic_config(name, None));
-        broker_configs.iter().for_each(|entity| self.broker_config(entity, None));
-        deleting.iter().for_each(|name| self.deleting(name, None));
+        for id in brokers {
+            self.broker(id, None);
+        }
+        for name in &topics {
+            self.topic(name, None, &BTreeMap::new());
+        }
+        for name in &topic_configs {
+            self.topic_config(name, None);
+        }
+        for entity in &broker_configs {
+            self.broker_config(entity, None);
+        }
+        for name in &deleting {
+            self.deleting(name, None);
+        }
     }
 
     /// `/cluster/id`.

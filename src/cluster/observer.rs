@@ -234,6 +234,18 @@ struct Dirty {
     notify: Notify,
 }
 
+/// What is watched, each with all below it.
+const WATCHED: [&str; 8] = [
+    paths::CONTROLLER,
+    paths::CONTROLLER_EPOCH,
+    paths::CLUSTER_ID,
+    paths::BROKER_IDS,
+    paths::TOPICS,
+    paths::TOPIC_CONFIGS,
+    paths::BROKER_CONFIGS,
+    paths::DELETE_TOPICS,
+];
+
 /// The watches of one connection, each drained by a task, since the client's queue has no bound.
 struct Watches {
     _drains: JoinSet<()>,
@@ -241,20 +253,11 @@ struct Watches {
 
 impl Watches {
     async fn set(client: &Client, dirty: &Arc<Dirty>) -> Result<Watches, Error> {
-        let watch = |path| client.watch(path, AddWatchMode::PersistentRecursive);
-        let (a, b, c, d, e, f, g, h) = tokio::try_join!(
-            watch(paths::CONTROLLER),
-            watch(paths::CONTROLLER_EPOCH),
-            watch(paths::CLUSTER_ID),
-            watch(paths::BROKER_IDS),
-            watch(paths::TOPICS),
-            watch(paths::TOPIC_CONFIGS),
-            watch(paths::BROKER_CONFIGS),
-            watch(paths::DELETE_TOPICS),
-        )?;
+        // All are sent before the first answer is waited for.
+        let watches = WATCHED.map(|path| client.watch(path, AddWatchMode::PersistentRecursive));
         let mut drains = JoinSet::new();
-        for watcher in [a, b, c, d, e, f, g, h] {
-            drains.spawn(drain(watcher, dirty.clone()));
+        for watch in watches {
+            drains.spawn(drain(watch.await?, dirty.clone()));
         }
         Ok(Watches { _drains: drains })
     }

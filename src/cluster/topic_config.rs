@@ -110,22 +110,22 @@ pub fn validate(config: &ConfigMap) -> Result<(), String> {
         let key = keys::find(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
         key.check(value)?;
     }
-    if let Some(policy) = config.get("cleanup.policy") {
-        if list(policy).any(|word| word == "compact") {
-            return Err(format!(
-                "Invalid value {policy} for configuration cleanup.policy: compaction is not built \
-                 in this broker"
-            ));
-        }
+    if let Some(policy) = config.get("cleanup.policy")
+        && list(policy).any(|word| word == "compact")
+    {
+        return Err(format!(
+            "Invalid value {policy} for configuration cleanup.policy: compaction is not built in \
+             this broker"
+        ));
     }
     let lag = |name: &str| config.get(name).and_then(|value| value.trim().parse::<i64>().ok());
-    if let (Some(min), Some(max)) = (lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms")) {
-        if min > max {
-            return Err(format!(
-                "conflict topic config setting min.compaction.lag.ms ({min}) > \
-                 max.compaction.lag.ms ({max})"
-            ));
-        }
+    if let (Some(min), Some(max)) = (lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms"))
+        && min > max
+    {
+        return Err(format!(
+            "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms \
+             ({max})"
+        ));
     }
     Ok(())
 }

@@ -25,8 +25,10 @@ pub(super) struct Reign {
 pub(super) async fn elect(client: &Client, broker: i32, now: i64) -> Result<Option<Reign>, Error> {
     let session = client.session_id().0;
     loop {
-        let (controller, epoch) =
-            tokio::try_join!(reader::read(client, CONTROLLER), reader::read(client, CONTROLLER_EPOCH))?;
+        let (controller, epoch) = tokio::try_join!(
+            reader::read(client, CONTROLLER),
+            reader::read(client, CONTROLLER_EPOCH)
+        )?;
         let wrong = |e| Error::UnexpectedError(format!("{CONTROLLER_EPOCH}: {e}"));
         let epoch = match epoch {
             Some(znode) => Some((decode_epoch(&znode.data).map_err(wrong)?, znode.version)),
@@ -50,7 +52,11 @@ pub(super) async fn elect(client: &Client, broker: i32, now: i64) -> Result<Opti
                 };
                 let mut writer = client.new_multi_writer();
                 writer.add_create(CONTROLLER, &node.encode(), &EPHEMERAL)?;
-                writer.add_set_data(CONTROLLER_EPOCH, epoch.to_string().as_bytes(), Some(version))?;
+                writer.add_set_data(
+                    CONTROLLER_EPOCH,
+                    epoch.to_string().as_bytes(),
+                    Some(version),
+                )?;
                 match writer.commit().await.map_err(Error::from) {
                     Ok(_) => {
                         return Ok(Some(Reign { epoch, epoch_version: version + 1, session }));

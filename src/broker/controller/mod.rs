@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use metrics::counter;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use zookeeper_client::{Client, Error};
+use zookeeper_client::Client;
 
 use super::failure::Failure;
 use super::registration::foreign_controller;
@@ -136,15 +136,20 @@ impl Candidate {
             Some(controller) if controller.epoch > reign.epoch => {
                 self.resign("another broker has become controller");
             }
-            Some(_) => {}
             None if self.shown => self.resign("/controller was removed"),
-            None => {}
+            // An image from before the election.
+            Some(_) | None => {}
         }
     }
 
     fn resign(&mut self, reason: &str) {
         if let Some(reign) = self.reign.take() {
-            tracing::info!(broker = self.broker, epoch = reign.epoch, reason, "not controller any more");
+            tracing::info!(
+                broker = self.broker,
+                epoch = reign.epoch,
+                reason,
+                "not controller any more"
+            );
             report(false);
         }
         self.shown = false;
@@ -272,7 +277,11 @@ fn log_elections(elections: &[&Action], image: &ClusterImage) {
         if old.is_some_and(|old| old.leader == *leader) {
             continue;
         }
-        if image.is_alive(*leader) { led += 1 } else { leaderless += 1 }
+        if image.is_alive(*leader) {
+            led += 1;
+        } else {
+            leaderless += 1;
+        }
         if named.len() < NAMED_IN_LOG {
             named.push(format!("{topic}-{partition} to {leader}"));
         }
@@ -320,4 +329,3 @@ fn now() -> i64 {
 fn report(controller: bool) {
     metrics::gauge!("doorkeeper_cluster_controller").set(f64::from(u8::from(controller)));
 }
-

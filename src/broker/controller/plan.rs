@@ -107,8 +107,7 @@ fn is_live(image: &ClusterImage, broker: i32) -> bool {
 
 fn plan_topic(image: &ClusterImage, topic: &TopicImage, actions: &mut Vec<Action>) {
     if topic.id.is_nil() {
-        actions
-            .push(Action::GiveId { topic: topic.name.clone(), version: topic.znode_version });
+        actions.push(Action::GiveId { topic: topic.name.clone(), version: topic.znode_version });
     }
     // Kafka puts every live replica into the first ISR. Records are not copied between brokers
     // here, so one that does not lead is never in sync.

@@ -229,31 +229,25 @@ pub(super) fn partitions(
     if *count == has {
         return wrong(format!("Topic already has {has} partitions."));
     }
-    let added = match assignment {
-        Some(assignment) => {
-            let increase = count - has;
-            if usize::try_from(increase) != Ok(assignment.len()) {
-                return refuse(
-                    ResponseError::InvalidReplicaAssignment,
-                    format!(
-                        "Increasing the number of partitions by {increase} but {} assignments \
-                         provided.",
-                        assignment.len()
-                    ),
-                );
-            }
-            for replicas in assignment {
-                check_replicas(image, replicas)?;
-            }
-            (has..).zip(assignment.iter().cloned()).collect()
+    let increase = count - has;
+    let added = if let Some(assignment) = assignment {
+        if usize::try_from(increase) != Ok(assignment.len()) {
+            let message = format!(
+                "Increasing the number of partitions by {increase} but {} assignments provided.",
+                assignment.len()
+            );
+            return refuse(ResponseError::InvalidReplicaAssignment, message);
         }
-        None => {
-            let head = topic.assignment.get(&0).and_then(|replicas| replicas.first());
-            let ids = image.brokers.values().filter(|b| b.doorkeeper).map(|b| b.id);
-            let start = head.and_then(|head| ids.into_iter().position(|id| id >= *head));
-            let start = start.unwrap_or_default();
-            place(image, has, count - has, 1, Dice { start, shift: start })?
+        for replicas in assignment {
+            check_replicas(image, replicas)?;
         }
+        (has..).zip(assignment.iter().cloned()).collect()
+    } else {
+        // Kafka starts at the broker that leads the first partition.
+        let head = topic.assignment.get(&0).and_then(|replicas| replicas.first());
+        let mut ids = image.brokers.values().filter(|broker| broker.doorkeeper).map(|b| b.id);
+        let start = head.and_then(|head| ids.position(|id| id >= *head)).unwrap_or_default();
+        place(image, has, increase, 1, Dice { start, shift: start })?
     };
     Ok(PartitionsPlan { name: name.clone(), added })
 }
