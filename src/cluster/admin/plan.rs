@@ -8,10 +8,7 @@ use kafka_protocol::ResponseError;
 
 use super::{AdminError, PartitionsPlan, PartitionsRequest, TopicPlan, TopicRequest};
 use crate::cluster::image::ClusterImage;
-use crate::cluster::{placement, topic_config};
-
-/// The longest name of a topic.
-const NAME_MAX: usize = 249;
+use crate::cluster::{placement, topic_config, topic_name};
 
 /// The random numbers of one placement.
 #[derive(Debug, Clone, Copy)]
@@ -35,29 +32,6 @@ fn refuse<T>(code: ResponseError, message: impl Into<String>) -> Result<T, Admin
     Err(AdminError::new(code, message))
 }
 
-/// Checks a topic's name.
-///
-/// # Errors
-/// `INVALID_TOPIC_EXCEPTION`.
-pub fn check_name(name: &str) -> Result<(), AdminError> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let reason = if name.is_empty() {
-        "the empty string is not allowed".to_owned()
-    } else if name == "." || name == ".." {
-        format!("'{name}' is not allowed")
-    } else if name.chars().count() > NAME_MAX {
-        format!("the length of '{name}' is longer than the max allowed length {NAME_MAX}")
-    } else if !name.chars().all(legal) {
-        format!(
-            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
-             and '-'"
-        )
-    } else {
-        return Ok(());
-    };
-    refuse(ResponseError::InvalidTopicException, format!("Topic name is invalid: {reason}"))
-}
-
 /// Checks a request for a topic and places its replicas.
 pub(super) fn topic(
     image: &ClusterImage,
@@ -66,7 +40,8 @@ pub(super) fn topic(
     dice: Dice,
 ) -> Result<TopicPlan, AdminError> {
     let TopicRequest { name, partitions, replication_factor, assignment, config } = request;
-    check_name(&name)?;
+    topic_name::check(&name)
+        .map_err(|message| AdminError::new(ResponseError::InvalidTopicException, message))?;
     if image.deleting.contains_key(name.as_str()) {
         let message = format!("Topic '{name}' is marked for deletion.");
         return refuse(ResponseError::TopicAlreadyExists, message);
@@ -104,16 +79,8 @@ pub(super) fn topic(
 
 /// `.` and `_` are the same in a metric's name, so Kafka keeps such names apart.
 fn check_collision(image: &ClusterImage, name: &str) -> Result<(), AdminError> {
-    if !name.contains(['.', '_']) {
-        return Ok(());
-    }
-    let unified = name.replace('.', "_");
-    let collides = |other: &&std::sync::Arc<str>| {
-        other.len() == name.len()
-            && other.contains(['.', '_'])
-            && other.replace('.', "_") == unified
-    };
-    let others: Vec<&str> = image.topics.keys().filter(collides).map(|other| &**other).collect();
+    let others = image.topics.keys().filter(|other| topic_name::collide(name, other));
+    let others: Vec<&str> = others.map(|other| &**other).collect();
     if others.is_empty() {
         return Ok(());
     }
