@@ -44,10 +44,12 @@ func roundTrip(ctx context.Context, topic string, codec kgo.CompressionCodec, id
 	}
 	producer := client(options...)
 	defer producer.Close()
+	// Recent enough for retention.
+	start := time.Now().Add(-time.Hour).UnixMilli()
 	var sent []row
 	var records []*kgo.Record
 	for n := range 300 {
-		r := row{value: bytes.Repeat([]byte(fmt.Sprintf("value \x00\xff %d ", n)), 5), timestamp: 1_700_000_000_000 + int64(n)}
+		r := row{value: bytes.Repeat([]byte(fmt.Sprintf("value \x00\xff %d ", n)), 5), timestamp: start + int64(n)}
 		if n%5 != 0 {
 			r.key = []byte(fmt.Sprintf("key %d", n))
 		}

@@ -51,8 +51,13 @@ need() {
   done
 }
 
-# The release binary, built if it is not up to date. DOORKEEPER=PATH takes another one instead.
+# The release binary, built if it is not up to date. DOORKEEPER=PATH takes another one instead, and
+# COMPAT_AGAINST=apache puts ZooKeeper and Kafka in its place, which is how the tests are tested.
 need_doorkeeper() {
+  if [ "${COMPAT_AGAINST:-}" = apache ]; then
+    need maven:kafka-3.9.1 maven:zookeeper-3.9.4
+    return
+  fi
   if [ -z "${DOORKEEPER:-}" ]; then
     need rust
     check "release build" cargo build --release --locked --bin doorkeeper --manifest-path "$ROOT/Cargo.toml" || exit 1

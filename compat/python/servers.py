@@ -75,6 +75,7 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = self.folder / f"{self.name}.log"
         self.process = None
+        self.log_start = 0
 
     def __enter__(self):
         return self.start()
@@ -90,6 +91,7 @@ class Server:
 
     def spawn(self, environment=None):
         """Starts the process without waiting for it to serve."""
+        self.log_start = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
@@ -117,8 +119,11 @@ class Server:
             raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log_tail()}")
         return self.ready()
 
+    def log_of_this_start(self):
+        return self.log.read_bytes()[self.log_start :].decode(errors="replace")
+
     def log_tail(self, lines=30):
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(self.log_of_this_start().splitlines()[-lines:])
 
     def stop(self, seconds=30):
         """SIGTERM, and the exit code; killed and None if it does not end in time."""
@@ -326,7 +331,7 @@ class Kafka(Server):
 
     def ready(self):
         # The port opens before the broker answers; its own line says when it does.
-        return f"[KafkaServer id={self.configuration['broker.id']}] started" in self.log.read_text(errors="replace")
+        return f"[KafkaServer id={self.configuration['broker.id']}] started" in self.log_of_this_start()
 
 
 class Apache:
@@ -341,6 +346,7 @@ class Apache:
         self.kafka = Kafka(self.folder / "kafka", self.zookeeper.coordinator, configuration=broker)
         self.coordinator, self.bootstrap = self.zookeeper.coordinator, self.kafka.bootstrap
         self.log_dir, self.data_dir = self.kafka.log_dir, self.zookeeper.data_dir
+        self.killed = False
 
     def __enter__(self):
         return self.start()
@@ -350,6 +356,9 @@ class Apache:
 
     def start(self, seconds=START_SECONDS):
         self.zookeeper.start(seconds)
+        if self.killed:
+            # Kafka gives up on its own old registration: it has to expire first.
+            wait_for("the registration expires", lambda: "/brokers/ids" not in four_letter_word(self.coordinator, "dump"))
         self.kafka.start(seconds)
         return self
 
@@ -360,6 +369,7 @@ class Apache:
     def kill(self):
         self.kafka.kill()
         self.zookeeper.kill()
+        self.killed = True
 
 
 def embedded(folder, overrides=None):

@@ -41,7 +41,7 @@ def test_produce_and_consume(doorkeeper, admin, codec, idempotence):
     )  # fmt: skip
     sent, futures = [], []
     for n in range(200):
-        row = (b"key %d" % n if n % 5 else None, b"value \0\xff %d " % n * 5, [("same", b"1"), ("same", b"2")] if n % 2 else [], 1_700_000_000_000 + n)
+        row = (b"key %d" % n if n % 5 else None, b"value \0\xff %d " % n * 5, [("same", b"1"), ("same", b"2")] if n % 2 else [], wire.START + n)
         sent.append(row)
         futures.append(producer.send(topic, row[1], row[0], headers=row[2], timestamp_ms=row[3], partition=0))
     assert [future.get(30).offset for future in futures] == list(range(200))

@@ -5,9 +5,10 @@ import time
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, OffsetSpec, ResourceType
 
 import wire
+from rdkafka import consume, made, produce
 from servers import wait_for
 
 
@@ -16,59 +17,11 @@ def admin(doorkeeper):
     return AdminClient({"bootstrap.servers": doorkeeper.bootstrap})
 
 
-def made(admin, topic, partitions=1, config=None):
-    admin.create_topics([NewTopic(topic, partitions, 1, config=config or {})])[topic].result(30)
-    return topic
-
-
-def produce(doorkeeper, topic, records, **options):
-    """Sends (partition, key, value, headers, timestamp); returns (partition, offset) of each."""
-    producer = Producer({"bootstrap.servers": doorkeeper.bootstrap, "linger.ms": 20, **options})
-    placed, errors = [None] * len(records), []
-
-    def report(number):
-        def delivered(error, message):
-            if error:
-                errors.append(error)
-            else:
-                placed[number] = (message.partition(), message.offset())
-
-        return delivered
-
-    for number, (partition, key, value, headers, timestamp) in enumerate(records):
-        producer.produce(
-            topic, value, key, partition=partition, on_delivery=report(number), timestamp=timestamp, headers=headers
-        )
-        producer.poll(0)
-    assert producer.flush(60) == 0
-    assert not errors, errors[:3]
-    return placed
-
-
-def consume(doorkeeper, positions, count, seconds=60):
-    """Reads `count` records from the given (topic, partition, offset)s, by assignment."""
-    consumer = Consumer({
-        "bootstrap.servers": doorkeeper.bootstrap, "group.id": "none", "enable.auto.commit": False,
-        "enable.partition.eof": False, "auto.offset.reset": "error",
-    })  # fmt: skip
-    try:
-        consumer.assign([TopicPartition(*position) for position in positions])
-        messages, deadline = [], time.monotonic() + seconds
-        while len(messages) < count and time.monotonic() < deadline:
-            for message in consumer.consume(min(1000, count - len(messages)), 1):
-                assert not message.error(), message.error()
-                messages.append(message)
-        assert len(messages) == count
-        return messages
-    finally:
-        consumer.close()
-
-
 @pytest.mark.parametrize("idempotence", [False, True], ids=["plain", "idempotent"])
 @pytest.mark.parametrize("codec", wire.CODECS)
 def test_produce_and_consume(doorkeeper, admin, codec, idempotence):
     topic = made(admin, f"rd-{codec}-{'idempotent' if idempotence else 'plain'}", 2)
-    start = 1_700_000_000_000
+    start = wire.START
     records = [
         (n % 2, None if n % 7 == 0 else b"key %d" % n, None if n % 11 == 0 else b"value \0\xff %d " % n + b"z" * (n % 50),
          [("same", b"1"), ("same", b"2"), ("null", None), ("empty", b"")] if n % 3 else [], start + n)
@@ -130,10 +83,10 @@ def test_long_poll(doorkeeper, admin):
 
 def test_offsets(doorkeeper, admin):
     topic = made(admin, "rd-offsets")
-    produce(doorkeeper, topic, [(0, None, b"%d" % n, [], 1_700_000_000_000 + 1000 * n) for n in range(100)])
+    produce(doorkeeper, topic, [(0, None, b"%d" % n, [], wire.START + 1000 * n) for n in range(100)])
     consumer = Consumer({"bootstrap.servers": doorkeeper.bootstrap, "group.id": "none", "enable.auto.commit": False})
     assert consumer.get_watermark_offsets(TopicPartition(topic, 0), 10) == (0, 100)
-    for time_asked, offset in ((0, 0), (1_700_000_000_000, 0), (1_700_000_041_500, 42), (1_700_000_099_000, 99), (1_700_000_099_001, -1)):
+    for time_asked, offset in ((0, 0), (wire.START, 0), (wire.START + 41_500, 42), (wire.START + 99_000, 99), (wire.START + 99_001, -1)):
         (found,) = consumer.offsets_for_times([TopicPartition(topic, 0, time_asked)], 10)
         assert found.offset == offset, time_asked
     consumer.close()

@@ -10,10 +10,13 @@ import json
 import re
 import socket
 import struct
+import time
 import uuid
 
 NUMBERS = {"int8": ">b", "int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "int64": ">q", "float64": ">d"}
 ZERO_ID = uuid.UUID(int=0)
+# The timestamp of the first record of a test, in ms: an hour ago, since retention takes what is older than a week.
+START = (int(time.time()) - 3600) * 1000
 
 
 @functools.cache
@@ -249,7 +252,7 @@ def ask(bootstrap, api, version, values=None):
         return connection.ask(api, version, values)
 
 
-def record_batch(values, base_timestamp=1_700_000_000_000, producer_id=-1, producer_epoch=-1, base_sequence=-1, magic=2, attributes=0):
+def record_batch(values, base_timestamp=START, producer_id=-1, producer_epoch=-1, base_sequence=-1, magic=2, attributes=0):
     """An uncompressed batch of records without keys; for requests that a client library would not send."""
 
     def signed(value):
