@@ -10,6 +10,7 @@ import pytest
 from servers import embedded
 
 RESULTS = os.environ.get("COMPAT_RESULTS")
+_shown = set()
 PART = os.environ.get("COMPAT_PART", "python")
 
 
@@ -30,8 +31,11 @@ def pytest_report_teststatus():
 def pytest_runtest_logreport(report):
     name = report.nodeid.split("::", 1)[-1]
     if report.failed and report.when in ("setup", "call", "teardown"):
-        for line in report.longreprtext.splitlines()[-60:]:
-            print(f"    | {line}")
+        # A server that does not start fails every test: its reason is shown once.
+        if report.when != "setup" or report.longreprtext not in _shown:
+            _shown.add(report.longreprtext)
+            for line in report.longreprtext.splitlines()[-60:]:
+                print(f"    | {line}")
         reason = report.longrepr.reprcrash.message if hasattr(report.longrepr, "reprcrash") else report.longreprtext
         lines = reason.strip().splitlines() or ["no message"]
         _line("failed", name, lines[0][:300])
