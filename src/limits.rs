@@ -62,6 +62,13 @@ pub const KAFKA_COPY_MAX: usize = 16 << 10;
 /// Bytes that the records of one batch may decompress to while they are checked.
 pub const DECOMPRESSED_BATCH_BYTES_MAX: u64 = 512 << 20;
 
+/// Compressed batches above this size are checked outside of the connections' workers.
+pub const INLINE_DECOMPRESSION_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of records in one Fetch answer, however much the client would take: what a slow consumer
+/// holds in memory. A first batch that is larger comes whole.
+pub const FETCH_RESPONSE_BYTES_MAX: usize = 8 << 20;
+
 /// Idempotent producers that one log remembers; beyond it those with the oldest batches are
 /// forgotten.
 pub const PRODUCERS_PER_LOG_MAX: usize = 100_000;

@@ -28,7 +28,7 @@ impl PartitionLog {
         let batch = produced_batch(records, options, &config, &self.name)?;
         let records = records.get(..batch.size).unwrap_or_default();
         let mut appender = self.appender.lock();
-        if appender.closed {
+        if self.is_closed() {
             return Err(LogError::Deleted);
         }
         self.check_online()?;

@@ -100,7 +100,7 @@ impl PartitionLog {
 
     fn or_offline(&self, result: Result<(), LogError>) -> Result<(), LogError> {
         match result {
-            Err(_) if self.appender.lock().closed => Err(LogError::Deleted),
+            Err(_) if self.is_closed() => Err(LogError::Deleted),
             Err(error) => {
                 self.directory.set_offline(&error);
                 Err(error)

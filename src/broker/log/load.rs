@@ -109,7 +109,6 @@ pub(super) fn load(path: &Path, name: &str, options: &LoadOptions) -> Result<Fou
             unflushed: 0,
             last_flush_ms: options.now_ms,
             flush_due: false,
-            closed: false,
         },
         log_start_offset,
         recovery_point,

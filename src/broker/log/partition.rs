@@ -111,6 +111,8 @@ pub struct PartitionLog {
     pub(super) directory_changed: AtomicBool,
     /// A segment was closed and waits for its flush.
     pub(super) rolled: AtomicBool,
+    /// The log was deleted or the broker stops; set with the appender's lock held.
+    closed: AtomicBool,
     waiters: Mutex<Vec<Arc<Notify>>>,
     waiter_count: AtomicUsize,
     pub(super) places: Mutex<ReadPlaces>,
@@ -135,8 +137,6 @@ pub(super) struct Appender {
     pub(super) last_flush_ms: i64,
     /// Records wait for a flush before consumers may see them.
     pub(super) flush_due: bool,
-    /// The log was deleted or the broker stops: nothing is appended any more.
-    pub(super) closed: bool,
 }
 
 /// Where recent reads ended: the next read of the same consumer begins there, with no search.
@@ -208,6 +208,7 @@ impl PartitionLog {
             flushing: Mutex::new(()),
             directory_changed: AtomicBool::new(true),
             rolled: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             waiters: Mutex::new(Vec::new()),
             waiter_count: AtomicUsize::new(0),
             places: Mutex::default(),
@@ -290,7 +291,7 @@ impl PartitionLog {
     pub fn begin_leader_epoch(&self, leader_epoch: i32) -> Result<(), LogError> {
         let mut appender = self.appender.lock();
         let next_offset = appender.next_offset;
-        if !appender.closed && appender.epochs.assign(leader_epoch, next_offset) {
+        if !self.is_closed() && appender.epochs.assign(leader_epoch, next_offset) {
             self.write_epochs(&appender.epochs)?;
         }
         Ok(())
@@ -342,9 +343,17 @@ impl PartitionLog {
         self.config.store(Arc::new(config));
     }
 
+    /// Whether the log was deleted or the broker stops.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// Closes the log for good: it was deleted, or the broker stops.
     pub(super) fn close(&self) {
-        self.appender.lock().closed = true;
+        {
+            let _appender = self.appender.lock();
+            self.closed.store(true, Ordering::Release);
+        }
         self.notify_waiters();
     }
 

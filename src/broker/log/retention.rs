@@ -21,7 +21,7 @@ impl PartitionLog {
     pub fn delete_records(&self, offset: i64) -> Result<i64, LogError> {
         self.check_online()?;
         let mut appender = self.appender.lock();
-        if appender.closed {
+        if self.is_closed() {
             return Err(LogError::Deleted);
         }
         let (start, end) = (self.log_start_offset(), self.high_watermark());
@@ -54,7 +54,7 @@ impl PartitionLog {
     pub fn enforce_retention(&self, now_ms: i64) -> Result<Vec<PathBuf>, LogError> {
         let config = self.config.load_full();
         let mut appender = self.appender.lock();
-        if appender.closed || self.directory.is_offline() {
+        if self.is_closed() || self.directory.is_offline() {
             return Ok(Vec::new());
         }
         let segments = self.segments.load_full();

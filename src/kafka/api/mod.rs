@@ -17,6 +17,8 @@ pub mod admin_result;
 pub mod auto_creation;
 pub mod broker_configs;
 pub mod config_resource;
+pub mod fetch_response;
+pub mod leader;
 pub mod metadata_topic;
 pub mod operations;
 pub mod topic_configs;
@@ -29,14 +31,22 @@ pub mod api_versions;
 pub mod create_partitions;
 #[path = "19_create_topics.rs"]
 pub mod create_topics;
+#[path = "21_delete_records.rs"]
+pub mod delete_records;
 #[path = "20_delete_topics.rs"]
 pub mod delete_topics;
 #[path = "60_describe_cluster.rs"]
 pub mod describe_cluster;
 #[path = "32_describe_configs.rs"]
 pub mod describe_configs;
+#[path = "35_describe_log_dirs.rs"]
+pub mod describe_log_dirs;
+#[path = "61_describe_producers.rs"]
+pub mod describe_producers;
 #[path = "75_describe_topic_partitions.rs"]
 pub mod describe_topic_partitions;
+#[path = "01_fetch.rs"]
+pub mod fetch;
 #[path = "10_find_coordinator.rs"]
 pub mod find_coordinator;
 #[path = "71_get_telemetry_subscriptions.rs"]
@@ -45,8 +55,14 @@ pub mod get_telemetry_subscriptions;
 pub mod incremental_alter_configs;
 #[path = "22_init_producer_id.rs"]
 pub mod init_producer_id;
+#[path = "02_list_offsets.rs"]
+pub mod list_offsets;
 #[path = "03_metadata.rs"]
 pub mod metadata;
+#[path = "23_offset_for_leader_epoch.rs"]
+pub mod offset_for_leader_epoch;
+#[path = "00_produce.rs"]
+pub mod produce;
 
 /// One API: its number, its name and the versions of it.
 #[derive(Debug, Clone, Copy)]
@@ -111,17 +127,24 @@ macro_rules! serve {
 }
 
 serve! {
+    Produce => produce, ProduceRequest;
+    Fetch => fetch, FetchRequest;
+    ListOffsets => list_offsets, ListOffsetsRequest;
     Metadata => metadata, MetadataRequest;
     FindCoordinator => find_coordinator, FindCoordinatorRequest;
     ApiVersions => api_versions, ApiVersionsRequest;
     CreateTopics => create_topics, CreateTopicsRequest;
     DeleteTopics => delete_topics, DeleteTopicsRequest;
+    DeleteRecords => delete_records, DeleteRecordsRequest;
     InitProducerId => init_producer_id, InitProducerIdRequest;
+    OffsetForLeaderEpoch => offset_for_leader_epoch, OffsetForLeaderEpochRequest;
     DescribeConfigs => describe_configs, DescribeConfigsRequest;
     AlterConfigs => alter_configs, AlterConfigsRequest;
+    DescribeLogDirs => describe_log_dirs, DescribeLogDirsRequest;
     CreatePartitions => create_partitions, CreatePartitionsRequest;
     IncrementalAlterConfigs => incremental_alter_configs, IncrementalAlterConfigsRequest;
     DescribeCluster => describe_cluster, DescribeClusterRequest;
+    DescribeProducers => describe_producers, DescribeProducersRequest;
     GetTelemetrySubscriptions => get_telemetry_subscriptions, GetTelemetrySubscriptionsRequest;
     DescribeTopicPartitions => describe_topic_partitions, DescribeTopicPartitionsRequest;
 }

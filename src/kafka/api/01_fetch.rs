@@ -1,0 +1,223 @@
+//! `Fetch`: record batches from an offset on, as they are stored; waits for more if asked to.
+//!
+//! Versions: 4 is the first with record batches of format 2 and isolation levels; 5 has log start
+//! offsets; 7 has sessions (KIP-227), which are answered with session id 0: none; 9 has leader
+//! epochs; 11 has racks; 12 is flexible and finds diverging epochs; 13 names topics by id
+//! (KIP-516); 15 moves the replica id; 16 names new leaders (KIP-951); 17 has directory ids.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use kafka_protocol::protocol::StrBytes;
+use metrics::{Counter, counter};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::fetch_response::{FetchedPartition, FetchedTopic, encode};
+use super::leader::NamedLeaders;
+use super::{ApiRegistration, HandlerResult, RequestContext};
+use crate::broker::log::{LogError, LogSlice, PartitionLog};
+use crate::limits;
+
+/// The versions of this API.
+pub const API: ApiRegistration = ApiRegistration::new(ApiKey::Fetch, "Fetch", 4, 17);
+
+/// The first version that names topics by id.
+const TOPIC_IDS: i16 = 13;
+/// The first version whose answer names new leaders.
+const LEADER_VERSION: i16 = 16;
+
+static FETCHED_BYTES: LazyLock<Counter> =
+    LazyLock::new(|| counter!("doorkeeper_log_fetched_bytes_total"));
+
+/// One reading of all partitions.
+struct Reading {
+    topics: Vec<FetchedTopic>,
+    leaders: NamedLeaders,
+    bytes: usize,
+    /// Something besides records that the client should hear of now.
+    answer_now: bool,
+    /// Logs that may bring more, with the offset that is waited at.
+    waited: Vec<(Arc<PartitionLog>, i64)>,
+}
+
+/// Reads every partition; with too little there, waits until there is enough, the time is over or
+/// the connection closes.
+///
+/// # Errors
+/// In the answer: for the request, an unknown session; for each partition, what Kafka answers.
+pub async fn handle(context: &RequestContext<'_>, request: FetchRequest) -> HandlerResult {
+    // A session's first (0) and last (−1) request are whole; one in between knows a session that
+    // nobody was given.
+    if context.version >= 7 && !matches!(request.session_epoch, 0 | -1) {
+        let code = context.error(ResponseError::FetchSessionIdNotFound);
+        return Ok(encode(context.version, code, &[], &NamedLeaders::default()));
+    }
+    let max_bytes = usize::try_from(request.max_bytes)
+        .unwrap_or(0)
+        .min(context.broker.config.fetch_max_bytes)
+        .min(limits::FETCH_RESPONSE_BYTES_MAX);
+    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
+    let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let deadline = Instant::now() + max_wait;
+    let mut reading = read_all(context, &request, max_bytes);
+    let wait = !reading.answer_now && reading.bytes < min_bytes && !reading.waited.is_empty();
+    if wait && Instant::now() < deadline {
+        wait_for(&reading.waited, min_bytes, deadline, context).await;
+        reading = read_all(context, &request, max_bytes);
+    }
+    FETCHED_BYTES.increment(reading.bytes as u64);
+    Ok(encode(context.version, 0, &reading.topics, &reading.leaders))
+}
+
+/// Waits until `min_bytes` can be read, the time is over or the connection closes.
+async fn wait_for(
+    logs: &[(Arc<PartitionLog>, i64)],
+    min_bytes: usize,
+    deadline: Instant,
+    context: &RequestContext<'_>,
+) {
+    let arrived = Arc::new(Notify::new());
+    let _watches: Vec<_> = logs.iter().map(|(log, _)| log.watch(&arrived)).collect();
+    loop {
+        let available: u64 = logs.iter().map(|(log, offset)| log.available_bytes(*offset)).sum();
+        let closed = logs.iter().any(|(log, _)| log.is_closed());
+        // With a bound of one byte any record will do, and no estimate is needed.
+        if closed || (available > 0 && available >= min_bytes as u64) {
+            return;
+        }
+        tokio::select! {
+            waited = timeout_at(deadline, arrived.notified()) => if waited.is_err() {
+                return;
+            },
+            () = context.connection.closing.cancelled() => return,
+        }
+    }
+}
+
+fn read_all(context: &RequestContext<'_>, request: &FetchRequest, max_bytes: usize) -> Reading {
+    let mut reading = Reading {
+        topics: Vec::with_capacity(request.topics.len()),
+        leaders: NamedLeaders::default(),
+        bytes: 0,
+        answer_now: request.topics.is_empty(),
+        waited: Vec::new(),
+    };
+    let replica = if context.version >= 15 {
+        request.replica_state.replica_id.0
+    } else {
+        request.replica_id.0
+    };
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            let fetched = if replica >= 0 {
+                // Only a broker may fetch as one, since it moves the high watermark by it.
+                Err(ResponseError::TopicAuthorizationFailed)
+            } else {
+                read_one(context, topic, partition, max_bytes, &mut reading)
+            };
+            let fetched = fetched.unwrap_or_else(|error| {
+                reading.answer_now = true;
+                refused(context, topic, partition.partition, error, &mut reading.leaders)
+            });
+            reading.bytes += fetched.records.len();
+            partitions.push(fetched);
+        }
+        let (name, id) = (StrBytes::clone(&topic.topic), topic.topic_id);
+        reading.topics.push(FetchedTopic { name, id, partitions });
+    }
+    reading
+}
+
+fn read_one(
+    context: &RequestContext<'_>,
+    topic: &FetchTopic,
+    asked: &FetchPartition,
+    max_bytes: usize,
+    reading: &mut Reading,
+) -> Result<FetchedPartition, ResponseError> {
+    let (index, offset) = (asked.partition, asked.fetch_offset);
+    let leader_epoch = if context.version >= 9 { asked.current_leader_epoch } else { -1 };
+    let manager = &context.broker.partitions;
+    let led = if context.version >= TOPIC_IDS {
+        manager.led_by_id(topic.topic_id, index, leader_epoch)
+    } else {
+        manager.led(&topic.topic, index, leader_epoch)
+    }?;
+    let fetched = |high_watermark, log_start_offset, records| FetchedPartition {
+        index,
+        error_code: 0,
+        high_watermark,
+        log_start_offset,
+        diverging_epoch: None,
+        current_leader: None,
+        records,
+    };
+    if context.version >= 12 && asked.last_fetched_epoch >= 0 {
+        let (epoch, end) = led
+            .log
+            .epoch_end_offset(asked.last_fetched_epoch)
+            .filter(|_| offset >= led.log.log_start_offset())
+            .ok_or(ResponseError::OffsetOutOfRange)?;
+        if epoch < asked.last_fetched_epoch || end < offset {
+            reading.answer_now = true;
+            let (high, start) = (led.log.high_watermark(), led.log.log_start_offset());
+            let mut diverging = fetched(high, start, Bytes::new());
+            diverging.diverging_epoch = Some((epoch, end));
+            return Ok(diverging);
+        }
+    }
+    let left = max_bytes.saturating_sub(reading.bytes);
+    let most = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
+    let LogSlice { bytes, high_watermark, log_start_offset } =
+        led.log.read(offset, most, reading.bytes == 0).map_err(|error| told(&led.log, &error))?;
+    reading.waited.push((led.log, offset));
+    Ok(fetched(high_watermark, log_start_offset, bytes))
+}
+
+/// The code of a failed read; one that is not the client's doing is told to the operator.
+fn told(log: &PartitionLog, error: &LogError) -> ResponseError {
+    if let LogError::Storage { .. } = error {
+        tracing::warn!(topic = %log.topic(), partition = log.partition(), %error, "read failed");
+    }
+    match error {
+        LogError::Deleted => ResponseError::NotLeaderOrFollower,
+        other => other.code(),
+    }
+}
+
+fn refused(
+    context: &RequestContext<'_>,
+    topic: &FetchTopic,
+    index: i32,
+    error: ResponseError,
+    leaders: &mut NamedLeaders,
+) -> FetchedPartition {
+    let moved =
+        matches!(error, ResponseError::NotLeaderOrFollower | ResponseError::FencedLeaderEpoch);
+    let current_leader = if context.version >= LEADER_VERSION && moved {
+        let image = context.broker.image.load();
+        name_of(&image, topic.topic_id).and_then(|name| leaders.name(context, &image, &name, index))
+    } else {
+        None
+    };
+    FetchedPartition {
+        index,
+        error_code: context.error(error),
+        high_watermark: -1,
+        log_start_offset: -1,
+        diverging_epoch: None,
+        current_leader,
+        records: Bytes::new(),
+    }
+}
+
+fn name_of(image: &crate::cluster::ClusterImage, id: Uuid) -> Option<Arc<str>> {
+    image.topic_by_id(id).map(|topic| Arc::clone(&topic.name))
+}
