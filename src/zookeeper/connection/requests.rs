@@ -186,7 +186,8 @@ impl Connection {
     }
 }
 
-/// Answers an auth packet, with the zxid 0; the client's identities afterwards, if it was good.
+/// Answers an auth packet, with the zxid 0, unless it is malformed; the client's identities
+/// afterwards, if it was good.
 fn authenticate(
     state: &State,
     handle: &ConnectionHandle,
@@ -202,7 +203,10 @@ fn authenticate(
             identities,
             state.config.super_digest.as_deref(),
         ),
-        Err(_) => Err(ErrorCode::AuthFailed),
+        Err(error) => {
+            tracing::debug!(%error, "closed: malformed authentication");
+            return None;
+        }
     };
     match proved {
         Ok(identities) => {

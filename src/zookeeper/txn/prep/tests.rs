@@ -556,7 +556,10 @@ impl Model {
         for (path, expected) in &self.0 {
             let stat = database.tree.node(path).unwrap().stat();
             let system = usize::from(path == "/");
-            prop_assert_eq!(stat.num_children as usize, self.children(path) + system);
+            prop_assert_eq!(
+                usize::try_from(stat.num_children).unwrap(),
+                self.children(path) + system
+            );
             prop_assert_eq!(stat.cversion, expected.child_changes, "{}", path);
             let got = (stat.czxid, stat.mzxid, stat.pzxid, stat.version, stat.aversion);
             let ModelNode { czxid, mzxid, pzxid, version, aversion, .. } = *expected;
