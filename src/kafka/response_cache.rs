@@ -17,6 +17,7 @@ use parking_lot::RwLock;
 
 use super::api::HandlerError;
 use super::api::metadata_topic::{self, Reachable};
+use super::api::operations::{self, NOT_ASKED};
 use crate::cluster::{ClusterImage, TopicImage};
 use crate::limits;
 
@@ -226,6 +227,21 @@ fn encode_front(image: &ClusterImage, view: &View) -> Result<Bytes, HandlerError
     Ok(front.freeze())
 }
 
+/// What stands behind the topics.
+pub fn end(version: i16, cluster_operations: bool) -> Bytes {
+    let mut end = BytesMut::with_capacity(8);
+    if (8..=10).contains(&version) {
+        end.put_i32(if cluster_operations { operations::CLUSTER } else { NOT_ASKED });
+    }
+    if version >= 13 {
+        end.put_i16(0);
+    }
+    if version >= 9 {
+        end.put_u8(0);
+    }
+    end.freeze()
+}
+
 /// The count of an array in a `Metadata` answer.
 pub fn put_count(buffer: &mut BytesMut, version: i16, count: usize) {
     if version >= 9 {
@@ -263,3 +279,6 @@ pub fn encoded(structure: &impl Encodable, version: i16) -> Result<Bytes, Handle
         .map_err(|error| HandlerError::Encoding(error.to_string()))?;
     Ok(bytes.freeze())
 }
+
+#[cfg(test)]
+mod tests;

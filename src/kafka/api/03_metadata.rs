@@ -38,7 +38,7 @@ pub async fn handle(context: &RequestContext<'_>, request: MetadataRequest) -> H
             NOT_ASKED
         },
     };
-    let end = end(version, request.include_cluster_authorized_operations);
+    let end = response_cache::end(version, request.include_cluster_authorized_operations);
     let Some(asked) = request.topics.filter(|topics| version > 0 || !topics.is_empty()) else {
         let (count, all) = context.cache.all(&image, &view)?;
         return whole(context, &image, &view, count, all, end);
@@ -151,21 +151,6 @@ fn refuse(context: &RequestContext<'_>, asked: Vec<MetadataRequestTopic>) -> Han
             .with_topic_id(topic.topic_id)
     });
     context.reply(&MetadataResponse::default().with_topics(topics.collect()))
-}
-
-/// What stands behind the topics.
-fn end(version: i16, cluster_operations: bool) -> Bytes {
-    let mut end = BytesMut::with_capacity(8);
-    if (8..=10).contains(&version) {
-        end.put_i32(if cluster_operations { operations::CLUSTER } else { NOT_ASKED });
-    }
-    if version >= 13 {
-        end.put_i16(0);
-    }
-    if version >= 9 {
-        end.put_u8(0);
-    }
-    end.freeze()
 }
 
 /// An answer with all topics: their bytes are not copied unless they are few.

@@ -27,8 +27,8 @@ pub enum Refused {
     /// A variable-length integer is longer than five bytes.
     #[error("a variable-length integer is too long")]
     VarInt,
-    /// A tagged field is repeated, or its length is not that of its content.
-    #[error("a tagged field does not fit its length")]
+    /// A tagged field is repeated, of another version, or longer or shorter than its content.
+    #[error("a tagged field is repeated, of another version, or does not fit its length")]
     Tag,
     /// More elements or unknown tagged fields than any client sends.
     #[error("too many elements")]
@@ -133,7 +133,10 @@ impl<'a> Walk<'a> {
             let length = self.unsigned_varint()? as usize;
             let content = self.take(length)?;
             let known = fields.iter().find(|field| field.tag == Some(tag));
-            if let Some(field) = known.filter(|field| field.exists(self.version)) {
+            if let Some(field) = known {
+                if !field.exists(self.version) {
+                    return Err(Refused::Tag);
+                }
                 let after = std::mem::replace(&mut self.rest, content);
                 self.value(&field.kind, self.version >= field.nullable)?;
                 if !self.rest.is_empty() {
@@ -233,3 +236,6 @@ fn smallest(kind: &Kind, version: i16, flexible: bool) -> usize {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
