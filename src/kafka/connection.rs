@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             let reply = api::api_versions::unsupported_version()
                 .map_err(|error| Closed::Handler { name, error })?;
             let start = Start { version: 0, ..start };
-            let sent = self.push(key, name, &start, reply)?;
+            let sent = self.push(key, name, start, reply)?;
             metrics.answered(began, received, sent, true);
             return Ok(());
         }
@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         };
         let reply = reply.map_err(|error| Closed::Handler { name, error })?;
         let failed = context.failed.into_inner();
-        let sent = self.push(key, name, &start, reply)?;
+        let sent = self.push(key, name, start, reply)?;
         metrics.answered(began, received, sent, failed);
         Ok(())
     }
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         &mut self,
         key: ApiKey,
         name: &'static str,
-        start: &Start,
+        start: Start,
         reply: api::Reply,
     ) -> Result<usize, Closed> {
         self.output.push(key, start, reply).map_err(|error| Closed::Handler {

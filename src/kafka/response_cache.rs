@@ -61,10 +61,10 @@ impl ResponseCache {
     pub fn front(&self, image: &Arc<ClusterImage>, view: &View) -> Result<Bytes, HandlerError> {
         // Only topics have operations.
         let view = &View { operations: 0, ..view.clone() };
-        if let Some(front) = self.fronts.read().get(view) {
-            if Arc::ptr_eq(&front.image, image) {
-                return Ok(front.bytes.clone());
-            }
+        if let Some(front) = self.fronts.read().get(view)
+            && Arc::ptr_eq(&front.image, image)
+        {
+            return Ok(front.bytes.clone());
         }
         let bytes = encode_front(image, view)?;
         let front = Front { image: Arc::clone(image), bytes: bytes.clone() };
@@ -116,10 +116,10 @@ impl ResponseCache {
         let class = self.class(view);
         {
             let topics = class.read();
-            if Arc::ptr_eq(&topics.image, image) {
-                if let Some((count, bytes)) = &topics.all {
-                    return Ok((*count, bytes.clone()));
-                }
+            if let Some((count, bytes)) = &topics.all
+                && Arc::ptr_eq(&topics.image, image)
+            {
+                return Ok((*count, bytes.clone()));
             }
         }
         let mut topics = class.write();
@@ -265,10 +265,10 @@ fn put_nullable_text(buffer: &mut BytesMut, version: i16, text: Option<&str>) {
 
 fn put_unsigned_varint(buffer: &mut BytesMut, mut value: usize) {
     while value >= 0x80 {
-        buffer.put_u8((value & 0x7f) as u8 | 0x80);
+        buffer.put_u8(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    buffer.put_u8(value as u8);
+    buffer.put_u8(value.to_le_bytes()[0]);
 }
 
 /// The bytes of one structure of an answer.

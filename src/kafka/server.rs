@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use metrics::{Counter, Gauge, Histogram};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -82,8 +83,7 @@ impl Service {
     ) {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let span = tracing::debug_span!("kafka", connection = id, %peer, %listener);
-        let context =
-            ConnectionContext { id, peer, listener, closing, software: Default::default() };
+        let context = ConnectionContext { id, peer, listener, closing, software: Mutex::default() };
         let _open = Held::new(&self.connections);
         connection::run(self, &context, stream).instrument(span).await;
     }

@@ -2,7 +2,7 @@
 //!
 //! Versions: 0 asks for all topics with an empty list and leaves out dead replicas; 1 asks for all
 //! with a null list, and has racks, the controller and internal topics; 2 the cluster id; 3 the
-//! throttle time; 4 whether topics may be made; 5 offline replicas; 6 LISTENER_NOT_FOUND; 7 leader
+//! throttle time; 4 whether topics may be made; 5 offline replicas; 6 `LISTENER_NOT_FOUND`; 7 leader
 //! epochs; 8 authorized operations; 9 is flexible; 10 has topic ids, to be asked for from 12 on;
 //! 11 has no cluster operations; 13 has an error code for the whole answer (KIP-1102).
 

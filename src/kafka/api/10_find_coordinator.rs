@@ -1,6 +1,6 @@
 //! `FindCoordinator`: where the coordinator of a group or a transactional id is.
 //!
-//! Neither is built yet, so every key is answered with COORDINATOR_NOT_AVAILABLE, which clients
+//! Neither is built yet, so every key is answered with `COORDINATOR_NOT_AVAILABLE`, which clients
 //! retry. The API is served all the same because librdkafka takes it for a sign that a broker
 //! knows lz4, and stops compressing without a word if it is not there.
 //!
@@ -20,7 +20,7 @@ pub const API: ApiRegistration =
 
 const NOWHERE: BrokerId = BrokerId(-1);
 
-/// Answers that no coordinator is available; INVALID_REQUEST for a type of key that there is not.
+/// Answers that no coordinator is available; `INVALID_REQUEST` for a type of key that there is not.
 pub async fn handle(
     context: &RequestContext<'_>,
     request: FindCoordinatorRequest,

@@ -30,8 +30,8 @@ const CLUSTER_METADATA: &str = "__cluster_metadata";
 /// Makes the topics one after the other, then waits until they have leaders.
 ///
 /// # Errors
-/// For each topic: NOT_CONTROLLER; INVALID_REQUEST for a topic that stands there twice; what
-/// [`crate::cluster::ClusterAdmin::plan_topic`] refuses; REQUEST_TIMED_OUT.
+/// For each topic: `NOT_CONTROLLER`; `INVALID_REQUEST` for a topic that stands there twice; what
+/// [`crate::cluster::ClusterAdmin::plan_topic`] refuses; `REQUEST_TIMED_OUT`.
 pub async fn handle(context: &RequestContext<'_>, request: CreateTopicsRequest) -> HandlerResult {
     let deadline = Deadline::new(request.timeout_ms);
     let controller = context.broker.is_controller();

@@ -1,6 +1,6 @@
 //! `DeleteTopics`: asks for the deletion of topics, at the controller, and waits for its end.
 //!
-//! Versions: 1 has the throttle time; 3 knows TOPIC_DELETION_DISABLED; 4 is flexible; 5 has error
+//! Versions: 1 has the throttle time; 3 knows `TOPIC_DELETION_DISABLED`; 4 is flexible; 5 has error
 //! messages; 6 takes names or topic ids.
 
 use kafka_protocol::ResponseError;
@@ -19,8 +19,8 @@ pub const API: ApiRegistration = ApiRegistration::new(ApiKey::DeleteTopics, "Del
 /// Marks the topics, then waits until they are gone.
 ///
 /// # Errors
-/// For each topic: NOT_CONTROLLER, TOPIC_DELETION_DISABLED, UNKNOWN_TOPIC_OR_PARTITION,
-/// UNKNOWN_TOPIC_ID, REQUEST_TIMED_OUT; INVALID_REQUEST for all if one has a name and an id, and
+/// For each topic: `NOT_CONTROLLER`, `TOPIC_DELETION_DISABLED`, `UNKNOWN_TOPIC_OR_PARTITION`,
+/// `UNKNOWN_TOPIC_ID`, `REQUEST_TIMED_OUT`; `INVALID_REQUEST` for all if one has a name and an id, and
 /// for one that has neither.
 pub async fn handle(context: &RequestContext<'_>, request: DeleteTopicsRequest) -> HandlerResult {
     let deadline = Deadline::new(request.timeout_ms);

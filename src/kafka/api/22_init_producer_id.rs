@@ -15,8 +15,8 @@ pub const API: ApiRegistration =
 /// Answers with an id that no other producer has had, and epoch 0.
 ///
 /// # Errors
-/// INVALID_REQUEST if only one of id and epoch is given, or the transactional id is empty;
-/// COORDINATOR_NOT_AVAILABLE for a transactional id, as transactions are not built; what
+/// `INVALID_REQUEST` if only one of id and epoch is given, or the transactional id is empty;
+/// `COORDINATOR_NOT_AVAILABLE` for a transactional id, as transactions are not built; what
 /// [`crate::broker::ProducerIds::next`] says.
 pub async fn handle(context: &RequestContext<'_>, request: InitProducerIdRequest) -> HandlerResult {
     let response = InitProducerIdResponse::default();

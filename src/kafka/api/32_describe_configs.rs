@@ -24,8 +24,8 @@ pub const API: ApiRegistration =
 /// Answers each resource with the keys asked for, or with all.
 ///
 /// # Errors
-/// For each resource: INVALID_TOPIC_EXCEPTION, UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST for
-/// another broker. INVALID_REQUEST for all if one is of a type that there is not.
+/// For each resource: `INVALID_TOPIC_EXCEPTION`, `UNKNOWN_TOPIC_OR_PARTITION`, `INVALID_REQUEST` for
+/// another broker. `INVALID_REQUEST` for all if one is of a type that there is not.
 pub async fn handle(
     context: &RequestContext<'_>,
     request: DescribeConfigsRequest,

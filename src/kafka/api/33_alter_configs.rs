@@ -18,7 +18,7 @@ pub const API: ApiRegistration = ApiRegistration::new(ApiKey::AlterConfigs, "Alt
 /// Replaces one configuration after the other, or only checks them.
 ///
 /// # Errors
-/// For each resource: INVALID_REQUEST if it or one of its keys stands there twice, or a value is
+/// For each resource: `INVALID_REQUEST` if it or one of its keys stands there twice, or a value is
 /// null; what [`Resource::new`] and [`Resource::replace`] refuse.
 pub async fn handle(context: &RequestContext<'_>, request: AlterConfigsRequest) -> HandlerResult {
     let names = request.resources.iter().map(|r| (r.resource_type, r.resource_name.as_str()));

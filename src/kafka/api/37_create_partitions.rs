@@ -18,11 +18,11 @@ pub const API: ApiRegistration =
     ApiRegistration::new(ApiKey::CreatePartitions, "CreatePartitions", 0, 3);
 
 /// Adds the partitions, then waits until they have leaders. A topic that stands there twice is
-/// answered once, with INVALID_REQUEST.
+/// answered once, with `INVALID_REQUEST`.
 ///
 /// # Errors
-/// For each topic: NOT_CONTROLLER; INVALID_REQUEST; what
-/// [`crate::cluster::ClusterAdmin::plan_partitions`] refuses; REQUEST_TIMED_OUT.
+/// For each topic: `NOT_CONTROLLER`; `INVALID_REQUEST`; what
+/// [`crate::cluster::ClusterAdmin::plan_partitions`] refuses; `REQUEST_TIMED_OUT`.
 pub async fn handle(
     context: &RequestContext<'_>,
     request: CreatePartitionsRequest,

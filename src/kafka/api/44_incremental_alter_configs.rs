@@ -30,8 +30,8 @@ const SUBTRACT: i8 = 3;
 /// Changes one configuration after the other, or only checks the changes.
 ///
 /// # Errors
-/// For each resource: INVALID_REQUEST if it or one of its keys stands there twice, a value is
-/// null, or an operation is unknown; INVALID_CONFIG for a list operation on no list; what
+/// For each resource: `INVALID_REQUEST` if it or one of its keys stands there twice, a value is
+/// null, or an operation is unknown; `INVALID_CONFIG` for a list operation on no list; what
 /// [`Resource::new`] and [`Resource::replace`] refuse.
 pub async fn handle(
     context: &RequestContext<'_>,

@@ -21,8 +21,8 @@ const CONTROLLERS: i8 = 2;
 /// Answers with the live brokers that have the client's listener.
 ///
 /// # Errors
-/// MISMATCHED_ENDPOINT_TYPE if the client wants KRaft controllers, UNSUPPORTED_ENDPOINT_TYPE for
-/// any other type; INVALID_REQUEST for both in version 0.
+/// `MISMATCHED_ENDPOINT_TYPE` if the client wants KRaft controllers, `UNSUPPORTED_ENDPOINT_TYPE` for
+/// any other type; `INVALID_REQUEST` for both in version 0.
 pub async fn handle(
     context: &RequestContext<'_>,
     request: DescribeClusterRequest,

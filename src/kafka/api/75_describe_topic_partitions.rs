@@ -33,7 +33,7 @@ const AS_METADATA: i16 = 13;
 /// Answers with a page of the topics asked for, or of all if none is named.
 ///
 /// # Errors
-/// INVALID_REQUEST for a cursor to a topic that was not asked for, or to a negative partition.
+/// `INVALID_REQUEST` for a cursor to a topic that was not asked for, or to a negative partition.
 pub async fn handle(
     context: &RequestContext<'_>,
     request: DescribeTopicPartitionsRequest,

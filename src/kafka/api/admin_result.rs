@@ -58,7 +58,7 @@ impl Deadline {
         Deadline(timeout.map(|timeout| Instant::now() + Duration::from_millis(timeout)))
     }
 
-    /// Waits for what `wait` does with the time that remains. REQUEST_TIMED_OUT, as in Kafka even
+    /// Waits for what `wait` does with the time that remains. `REQUEST_TIMED_OUT`, as in Kafka even
     /// though the change is made, if that is not enough.
     pub async fn wait<F>(self, wait: impl FnOnce(Duration) -> F) -> Result<(), Refusal>
     where

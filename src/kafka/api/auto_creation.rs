@@ -15,8 +15,8 @@ pub struct AutoCreation {
 
 impl AutoCreation {
     /// Makes a topic with the broker's defaults and answers what the client is told, which it
-    /// retries: LEADER_NOT_AVAILABLE once the topic stands in the znodes,
-    /// UNKNOWN_TOPIC_OR_PARTITION while another request is making it, else why it can't be made.
+    /// retries: `LEADER_NOT_AVAILABLE` once the topic stands in the znodes,
+    /// `UNKNOWN_TOPIC_OR_PARTITION` while another request is making it, else why it can't be made.
     pub async fn create(&self, broker: &BrokerContext, name: &str) -> ResponseError {
         if !self.making.lock().insert(name.to_owned()) {
             return ResponseError::UnknownTopicOrPartition;

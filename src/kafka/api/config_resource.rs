@@ -37,7 +37,7 @@ impl Resource {
     /// The resource of this type and name.
     ///
     /// # Errors
-    /// INVALID_REQUEST for another broker, and for a type whose configuration can't be changed.
+    /// `INVALID_REQUEST` for another broker, and for a type whose configuration can't be changed.
     pub fn new(context: &RequestContext<'_>, kind: i8, name: &str) -> Result<Self, Refusal> {
         let invalid = |message: String| Err(Refusal::new(ResponseError::InvalidRequest, message));
         match (kind, name) {
@@ -70,7 +70,7 @@ impl Resource {
     /// Whether the values of a key are lists.
     ///
     /// # Errors
-    /// INVALID_CONFIG for a key that there is not.
+    /// `INVALID_CONFIG` for a key that there is not.
     pub fn is_list(&self, key: &str) -> Result<bool, Refusal> {
         let list = match self {
             Resource::Topic(_) => TopicConfigKey::find(key).map(|key| key.kind == ConfigType::List),
@@ -84,8 +84,8 @@ impl Resource {
     /// Makes `config` its whole configuration, or only checks whether it could be.
     ///
     /// # Errors
-    /// UNKNOWN_TOPIC_OR_PARTITION; INVALID_CONFIG for a topic and INVALID_REQUEST for a broker
-    /// whose configuration this can't be; REQUEST_TIMED_OUT.
+    /// `UNKNOWN_TOPIC_OR_PARTITION`; `INVALID_CONFIG` for a topic and `INVALID_REQUEST` for a broker
+    /// whose configuration this can't be; `REQUEST_TIMED_OUT`.
     pub async fn replace(
         &self,
         context: &RequestContext<'_>,
@@ -151,7 +151,7 @@ fn check_broker(config: &ConfigMap) -> Result<(), Refusal> {
 /// value. Each is a key and whether its value is missing.
 ///
 /// # Errors
-/// INVALID_REQUEST.
+/// `INVALID_REQUEST`.
 pub fn check_keys<'a>(keys: impl Iterator<Item = (&'a str, bool)>) -> Result<(), Refusal> {
     let mut seen = HashSet::new();
     let mut missing = Vec::new();
@@ -186,7 +186,7 @@ pub fn refuse_repeated() -> Refusal {
 /// The topic of this name, if clients know it.
 ///
 /// # Errors
-/// INVALID_TOPIC_EXCEPTION, UNKNOWN_TOPIC_OR_PARTITION.
+/// `INVALID_TOPIC_EXCEPTION`, `UNKNOWN_TOPIC_OR_PARTITION`.
 pub fn known_topic(context: &RequestContext<'_>, name: &str) -> Result<(), Refusal> {
     topic_name::check(name)
         .map_err(|message| Refusal::new(ResponseError::InvalidTopicException, message))?;

@@ -71,7 +71,7 @@ fn name(topic: &str) -> TopicName {
 
 /// A partition in the form that `version` of `Metadata` wants.
 ///
-/// A leader that is gone is LEADER_NOT_AVAILABLE; one without the listener is LISTENER_NOT_FOUND
+/// A leader that is gone is `LEADER_NOT_AVAILABLE`; one without the listener is `LISTENER_NOT_FOUND`
 /// where the version has it. Version 0 leaves out replicas that can't be reached, and says so.
 pub fn partition(
     index: i32,
@@ -85,9 +85,8 @@ pub fn partition(
     };
     let (replicas, isr) = (shown(&state.replicas), shown(&state.isr));
     let (leader, error) = match reachable.get(state.leader) {
-        None => (-1, ResponseError::LeaderNotAvailable.code()),
         Some(false) if version >= 6 => (-1, ResponseError::ListenerNotFound.code()),
-        Some(false) => (-1, ResponseError::LeaderNotAvailable.code()),
+        None | Some(false) => (-1, ResponseError::LeaderNotAvailable.code()),
         Some(true) if replicas.len() < state.replicas.len() || isr.len() < state.isr.len() => {
             (state.leader, ResponseError::ReplicaNotAvailable.code())
         }

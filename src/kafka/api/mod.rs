@@ -5,6 +5,8 @@
 //! another API: write the file, add its `mod` line and its line in [`serve!`] below, and the
 //! shape of its request in `wire/schema.rs`. What `ApiVersions` offers follows by itself.
 
+#![allow(clippy::unused_async, reason = "handlers have one shape, whether they wait or not")]
+
 mod context;
 
 pub use context::{ConnectionContext, HandlerError, HandlerResult, Reply, RequestContext};

@@ -33,7 +33,7 @@ impl Output {
     }
 
     /// Appends an answer with its frame length and header. Returns the bytes that it takes.
-    pub fn push(&mut self, key: ApiKey, start: &Start, reply: Reply) -> Result<usize, TooLong> {
+    pub fn push(&mut self, key: ApiKey, start: Start, reply: Reply) -> Result<usize, TooLong> {
         let before = self.length;
         let body = reply.len();
         match reply {
@@ -52,7 +52,7 @@ impl Output {
         Ok(self.length - before)
     }
 
-    fn start(&mut self, key: ApiKey, start: &Start, body: usize) -> Result<(), TooLong> {
+    fn start(&mut self, key: ApiKey, start: Start, body: usize) -> Result<(), TooLong> {
         let before = self.open.len();
         header::response(&mut self.open, key, start.version, start.correlation, body)?;
         self.length += self.open.len() - before;
@@ -149,7 +149,7 @@ mod tests {
                 expected.put_i32(correlation);
                 expected.extend_from_slice(&body);
             }
-            output.push(ApiKey::Metadata, &start, reply).unwrap();
+            output.push(ApiKey::Metadata, start, reply).unwrap();
             assert_eq!(output.len(), expected.len());
         }
         let (mut near, mut far) = tokio::io::duplex(1_000);

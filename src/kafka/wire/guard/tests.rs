@@ -174,7 +174,7 @@ impl Writer<'_> {
 
     fn varint(&mut self, mut value: usize) {
         while value >= 0x80 {
-            self.body.put_u8((value & 0x7f) as u8 | 0x80);
+            self.body.put_u8(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
         }
         self.body.put_u8(u8::try_from(value).unwrap());
