@@ -19,8 +19,9 @@ use super::snapshot_reader::{self, Loaded};
 use crate::durable_file;
 use crate::limits::LOG_BATCH_BYTES;
 use crate::zookeeper::database::Database;
+use crate::zookeeper::jute::Reader;
 use crate::zookeeper::txn::apply::{delete_orphans, replay};
-use crate::zookeeper::txn::record::{self, DIGEST_VERSION, TxnDigest};
+use crate::zookeeper::txn::record::{self, DIGEST_VERSION, TxnDigest, TxnError};
 
 /// What the start found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -175,9 +176,9 @@ impl Replay<'_> {
         loop {
             match reader.next_entry().map_err(StorageError::io(path, "read"))? {
                 Entry::Record { offset, payload } => {
-                    let (header, txn, digest) = record::read_entry(payload)
-                        .map_err(|error| damaged(path, offset, &error.to_string()))?;
-                    let bytes = (payload.len() + log_reader::RECORD_OVERHEAD) as u64;
+                    let malformed = |error: TxnError| damaged(path, offset, &error.to_string());
+                    let (header, _) = record::read_header(&mut Reader::new(payload))
+                        .map_err(|error| malformed(TxnError::Header(error)))?;
                     self.recovery.saw_session(header.client_id);
                     let last = self.database.tree.last_zxid();
                     if file_last.is_some_and(|before| header.zxid <= before) {
@@ -192,6 +193,8 @@ impl Replay<'_> {
                         return Err(self.gap(path, offset, last, header.zxid));
                     }
                     *anything_follows = false;
+                    let bytes = (payload.len() + log_reader::RECORD_OVERHEAD) as u64;
+                    let (header, txn, digest) = record::read_entry(payload).map_err(malformed)?;
                     replay(self.database, &header, &txn);
                     self.recovery.replayed += 1;
                     self.recovery.replayed_bytes += bytes;
