@@ -13,7 +13,7 @@ def made(admin, topic, partitions=1, config=None):
 
 def produce(doorkeeper, topic, records, **options):
     """Sends (partition, key, value, headers, timestamp); returns (partition, offset) of each."""
-    producer = Producer({"bootstrap.servers": doorkeeper.bootstrap, "linger.ms": 20, **options})
+    producer = Producer({"bootstrap.servers": doorkeeper.bootstrap, "linger.ms": 20, "log_level": 0, **options})
     placed, errors = [None] * len(records), []
 
     def report(number):

@@ -15,6 +15,8 @@ import socket
 import subprocess
 import time
 
+import wire
+
 WORK = pathlib.Path(os.environ.get("WORK") or pathlib.Path(__file__).parents[2] / "target" / "compat")
 START_SECONDS = 60
 PR_SET_PDEATHSIG = 1
@@ -330,8 +332,12 @@ class Kafka(Server):
         )
 
     def ready(self):
-        # The port opens before the broker answers; its own line says when it does.
-        return f"[KafkaServer id={self.configuration['broker.id']}] started" in self.log_of_this_start()
+        # The port opens before the broker answers; its own line says when it does, and only then does it
+        # hear from the controller who is in the cluster.
+        if f"[KafkaServer id={self.configuration['broker.id']}] started" not in self.log_of_this_start():
+            return False
+        brokers = wire.ask(self.bootstrap, "Metadata", 1, {"Topics": []})["Brokers"]
+        return int(self.configuration["broker.id"]) in [broker["NodeId"] for broker in brokers]
 
 
 class Apache:

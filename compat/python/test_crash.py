@@ -139,7 +139,7 @@ def test_records(server):
     """One idempotent producer lives through all kills; afterwards each record is there once, in order."""
     topic = made(AdminClient({"bootstrap.servers": server.bootstrap}), "crash", 1, {"segment.bytes": "1048576"})
     producer = Producer({
-        "bootstrap.servers": server.bootstrap, "enable.idempotence": True, "linger.ms": 1, "delivery.timeout.ms": 300_000,
+        "bootstrap.servers": server.bootstrap, "log_level": 0, "enable.idempotence": True, "linger.ms": 1, "delivery.timeout.ms": 300_000,
         "message.timeout.ms": 300_000, "reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 100, "retry.backoff.ms": 10,
         "topic.metadata.refresh.interval.ms": 1000, "socket.connection.setup.timeout.ms": 3000,
     })  # fmt: skip

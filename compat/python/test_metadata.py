@@ -59,7 +59,8 @@ def ids(server):
 def group(topic):
     if topic["ErrorCode"] == UNKNOWN_TOPIC_ID:
         return "unknown ids"
-    return "found" if topic["ErrorCode"] in (0, 5) else "missing"
+    # LEADER_NOT_AVAILABLE of a topic, not of a partition, is one that was missing and is being made.
+    return "found" if topic["ErrorCode"] == 0 else "missing"
 
 
 def comparable(answer, names):
@@ -181,8 +182,15 @@ def test_ids_before_version_12(pair):
 
 
 def test_null_name_without_id(pair):
-    compare(pair, by_id(wire.ZERO_ID), [10, 11, 12])
-    compare(pair, {"Topics": [{"Name": "one"}, {"Name": None}]}, [10, 11, 12])
+    requests = by_id(wire.ZERO_ID), {"Topics": [{"Name": "one"}, {"Name": None}]}
+    for request in requests:
+        compare(pair, request, [10, 11])
+    # In version 12 Kafka 3.9.1 stumbles over its own null (UNKNOWN_SERVER_ERROR); ours says what is wrong.
+    kafka, doorkeeper = pair
+    for request in requests:
+        for server, code in ((kafka, -1), (doorkeeper, 42)):
+            answer = wire.ask(server.bootstrap, "Metadata", 12, request)
+            assert {topic["ErrorCode"] for topic in answer["Topics"]} == {code}, answer
 
 
 def test_version_13(pair):
