@@ -87,7 +87,7 @@ pub(super) fn load(path: &Path, name: &str, options: &LoadOptions) -> Result<Fou
     }
     let next_offset = loaded.next_offset;
     let epochs = load_epochs(path, name, &loaded, log_start_offset)?;
-    let mut producers = load_producers(path, name, &listing, &loaded, log_start_offset)?;
+    let mut producers = load_producers(path, name, &listing, &loaded)?;
     producers.expire(options.now_ms, options.producer_id_expiration_ms);
     let (max_timestamp, first_timestamp) = match loaded.segments.last() {
         Some(active) => active_timestamps(active)?,
@@ -303,10 +303,11 @@ fn load_producers(
     name: &str,
     listing: &Listing,
     loaded: &Loaded,
-    log_start_offset: i64,
 ) -> Result<ProducerStates, LogError> {
     let mut states = ProducerStates::default();
-    let mut from = log_start_offset;
+    // Deleted records that are still there count too: their producers may send again.
+    let first = loaded.segments.first().map_or(0, |segment| segment.base_offset);
+    let mut from = first;
     let mut newest = None;
     for &offset in listing.snapshots.iter().rev() {
         let file = snapshot_path(path, offset);
@@ -319,7 +320,7 @@ fn load_producers(
             }
         } else if let Some(read) = producer_snapshot::read(&file)? {
             states = read;
-            from = offset.max(log_start_offset);
+            from = offset.max(first);
             newest = Some(offset);
         } else {
             info!(log = name, snapshot = offset, "a damaged producer snapshot is removed");

@@ -24,6 +24,8 @@ mod recovery;
 mod retention;
 mod segment;
 mod startup;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use config::{LogConfig, LogConfigError, TimestampType};

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tracing::warn;
 
 use super::LogError;
 use super::files::{LazyFile, read_at, write_at};
@@ -217,8 +218,28 @@ impl Segment {
         offset: i64,
         end: u64,
     ) -> Result<Option<(u64, BatchHeader)>, LogError> {
-        let from = self.indexes.lock().offsets.position_before(offset)?;
-        for batch in self.batches(u64::from(from), end)? {
+        let from = u64::from(self.indexes.lock().offsets.position_before(offset)?);
+        if from > 0 {
+            // The index points to a batch that begins at or before the offset. If there is none,
+            // the index is damaged, and the segment itself is asked.
+            let begin = self.batches(from, end)?.next();
+            if matches!(begin, Some(Ok((_, header))) if header.base_offset <= offset)
+                && let Ok(found) = self.find_from(from, offset, end)
+            {
+                return Ok(found);
+            }
+            warn!(segment = %self.path().display(), offset, "the index is wrong: it is not used");
+        }
+        self.find_from(0, offset, end)
+    }
+
+    fn find_from(
+        &self,
+        from: u64,
+        offset: i64,
+        end: u64,
+    ) -> Result<Option<(u64, BatchHeader)>, LogError> {
+        for batch in self.batches(from, end)? {
             let (place, header) = batch?;
             if header.last_offset() >= offset {
                 return Ok(Some((place, header)));
