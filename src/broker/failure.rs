@@ -27,9 +27,13 @@ impl Failure {
     /// Resolves with the reason once there is one.
     pub(super) async fn reason(&self) -> String {
         let mut failure = self.0.subscribe();
-        match failure.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(reason)) => reason.clone(),
-            _ => std::future::pending().await,
+        let reason = match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone(),
+            Err(_) => None,
+        };
+        match reason {
+            Some(reason) => reason,
+            None => std::future::pending().await,
         }
     }
 }

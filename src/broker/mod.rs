@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::cluster::observer::Observer;
@@ -82,6 +82,8 @@ pub struct Broker {
     observer: Observer,
     follower: Follower,
     stop: CancellationToken,
+    /// A broker that is dropped, as in a start that fails after it, does not go on listening.
+    _listening: DropGuard,
     connections: TaskTracker,
 }
 

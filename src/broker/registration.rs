@@ -198,7 +198,7 @@ pub(super) async fn register(
     remove_old_controller(client, sessions).await?;
     let path = paths::broker(id);
     let data = registration.encode();
-    let patience = client.session_timeout() + 2 * limits::COORDINATOR_TICK;
+    let patience = outlived(client.session_timeout());
     let deadline = Instant::now() + patience;
     let mut told = false;
     loop {
@@ -242,6 +242,12 @@ pub(super) async fn register(
         wait_for_removal(client, &path, deadline).await?;
     }
     sessions.keep_only(session).map_err(file_error)
+}
+
+/// How long a session of this timeout can outlive its owner: the timeout and two ticks. The tick
+/// is ZooKeeper's default, but at most a half of a timeout that the coordinator agreed to.
+pub(super) fn outlived(session_timeout: Duration) -> Duration {
+    session_timeout + 2 * limits::COORDINATOR_TICK.min(session_timeout / 2)
 }
 
 fn described(znode: &Znode) -> String {

@@ -4,7 +4,7 @@
 //! a tenth of a second of the process's start.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -111,6 +111,7 @@ pub(super) async fn start(config: BrokerConfig) -> Result<Broker, StartError> {
         controller,
         observer,
         follower,
+        _listening: stop.clone().drop_guard(),
         stop,
         connections,
     })
@@ -200,8 +201,8 @@ async fn wait_until_shown(
     coordinator: &Coordinator,
 ) -> Result<(), StartError> {
     // An old controller's session may have to end first.
-    let patience: Duration =
-        coordinator.session_timeout + 2 * limits::COORDINATOR_TICK + coordinator.connection_timeout;
+    let patience =
+        registration::outlived(coordinator.session_timeout) + coordinator.connection_timeout;
     let shown =
         |image: &ClusterImage| (image.is_alive(id) && image.controller_id() != -1).then_some(());
     images.wait_for(patience, shown).await.ok_or_else(|| {

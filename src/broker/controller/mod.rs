@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::counter;
 use tokio::task::JoinHandle;
@@ -106,7 +106,12 @@ impl Candidate {
             self.check_reign(&client, &image);
             if let Err(error) = self.work(&client, &image).await {
                 match error {
-                    WriteError::Deposed => self.resign("another broker has become controller"),
+                    WriteError::Deposed => {
+                        // The next turn tells who is controller now.
+                        self.resign("/controller_epoch was raised");
+                        tokio::time::sleep(limits::SESSION_BACKOFF_MIN).await;
+                        continue;
+                    }
                     WriteError::Outdated(_) => self.planned = None,
                     WriteError::Session(error) => {
                         self.planned = None;
@@ -117,12 +122,22 @@ impl Candidate {
                 }
             }
             drop(client);
-            let wake = self.settled_by.unwrap_or(self.purge_at);
             tokio::select! {
                 _ = changed.changed() => {}
-                () = tokio::time::sleep_until(wake) => {}
+                () = tokio::time::sleep(self.patience()) => {}
             }
         }
+    }
+
+    /// How long there is nothing to do unless the image changes.
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        match (self.reign, self.settled_by) {
+            (None, _) => limits::CONTROLLER_TICK,
+            (Some(_), Some(settled_by)) => settled_by.saturating_duration_since(now),
+            (Some(_), None) => self.purge_at.saturating_duration_since(now),
+        }
+        .max(limits::SESSION_BACKOFF_MIN)
     }
 
     /// Notices the end of a reign: the session is another, or `/controller` is gone or another's.
