@@ -15,6 +15,13 @@ pub enum LogFormat {
     Json,
 }
 
+/// The ZooKeeper client of the broker tells each of its steps at INFO, which the broker sums up in
+/// lines of its own: it is kept to WARN unless the filter names it.
+fn quiet_client(filter: String) -> String {
+    const CLIENT: &str = "zookeeper_client";
+    if filter.contains(CLIENT) { filter } else { format!("{CLIENT}=warn,{filter}") }
+}
+
 /// Starts logging to standard error, and makes a panic an ERROR line of its own.
 ///
 /// `level` is a level or a filter (`info`, `warn,doorkeeper::broker=debug`); without it `RUST_LOG`
@@ -23,13 +30,9 @@ pub enum LogFormat {
 /// # Errors
 /// `level` or `RUST_LOG` is not a filter.
 pub fn start(format: LogFormat, level: Option<&str>) -> Result<(), ParseError> {
-    let filter = match level {
-        Some(level) => EnvFilter::try_new(level)?,
-        None => match std::env::var("RUST_LOG") {
-            Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter)?,
-            _ => EnvFilter::new("warn"),
-        },
-    };
+    let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = level.map(str::to_owned).or(from_environment).unwrap_or_else(|| "warn".to_owned());
+    let filter = EnvFilter::try_new(quiet_client(filter))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Another subscriber is there already only in a test, whose own it then is.
     let _ = match format {
