@@ -62,8 +62,8 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "doorkeeper_cluster_elections_total",
-        &[],
-        "Elections of a controller that this broker won.",
+        &["of"],
+        "Elections by this broker: of itself as `controller`, and, as the controller, of a `partition`'s leader.",
     ),
     gauge(
         "doorkeeper_cluster_image_age_seconds",

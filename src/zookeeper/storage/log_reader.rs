@@ -201,13 +201,15 @@ fn is_record(bytes: &[u8], last_zxid: i64, budget: &mut usize) -> bool {
 pub(super) fn all_zero(path: &Path, from: u64) -> io::Result<bool> {
     let file = File::open(path)?;
     let mut buffer = vec![0; 256 << 10];
+    let zeros = vec![0; buffer.len()];
     let mut position = from;
     loop {
         let count = file.read_at(&mut buffer, position)?;
         if count == 0 {
             return Ok(true);
         }
-        if buffer[..count].iter().any(|byte| *byte != 0) {
+        // Compared as slices, which is one memcmp even in a debug build.
+        if buffer[..count] != zeros[..count] {
             return Ok(false);
         }
         position += count as u64;
