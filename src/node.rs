@@ -14,7 +14,8 @@ use crate::broker::{self, Broker};
 use crate::config::{BrokerConfig, Configuration, CoordinatorConfig, ListenAddress};
 use crate::limits;
 use crate::net::BindError;
-use crate::telemetry::{Health, http::HttpServer, recorder};
+use crate::telemetry::http::HttpServer;
+use crate::telemetry::{Health, names, recorder};
 use crate::zookeeper::server::{self as coordinator, Coordinator};
 
 pub use ready_file::remove as remove_ready_file;
@@ -120,10 +121,14 @@ impl Node {
             );
         }
         if let Some(config) = coordinator {
+            names::register("doorkeeper_zookeeper_");
             self.start_coordinator(config).await?;
             health.ready("coordinator");
         }
         if let Some(config) = broker {
+            for family in ["doorkeeper_cluster_", "doorkeeper_kafka_", "doorkeeper_log_"] {
+                names::register(family);
+            }
             self.start_broker(config).await?;
             health.ready("broker");
         }

@@ -63,7 +63,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "doorkeeper_cluster_elections_total",
         &["of"],
-        "Elections by this broker: of itself as `controller`, and, as the controller, of a `partition`'s leader.",
+        "Elections by this broker: of itself as controller, and, as the controller, of a partition's leader.",
     ),
     gauge(
         "doorkeeper_cluster_image_age_seconds",
@@ -177,6 +177,20 @@ pub const METRICS: &[Metric] = &[
 /// The row of a name.
 pub fn find(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
+}
+
+/// Registers the counters and histograms without labels whose names begin so, at zero: a rate over
+/// what appears only with its first increment misses that one.
+pub fn register(prefix: &str) {
+    let family = |metric: &&Metric| metric.name.starts_with(prefix) && metric.labels.is_empty();
+    for metric in METRICS.iter().filter(family) {
+        match metric.kind {
+            MetricKind::Counter => metrics::counter!(metric.name).increment(0),
+            MetricKind::Histogram => drop(metrics::histogram!(metric.name)),
+            // A gauge has no value that would be true before it is set.
+            MetricKind::Gauge => {}
+        }
+    }
 }
 
 /// Gives the recorder the help texts.

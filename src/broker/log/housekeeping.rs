@@ -57,7 +57,8 @@ impl LogManager {
                 let mut checkpoints = Every::new(options.checkpoint_interval);
                 let mut producers = Every::new(PRODUCER_CHECK);
                 let mut idle = Every::new(IDLE_FILES);
-                let mut gauges = Every::new(GAUGES);
+                // Due at once, so that the first scrape finds them.
+                let mut gauges = Every { interval: GAUGES, due: Instant::now() };
                 loop {
                     let due = [&flushes, &retention, &checkpoints, &producers, &idle, &gauges];
                     let next = due.into_iter().map(|every| every.due).min();

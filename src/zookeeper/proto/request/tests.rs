@@ -1,3 +1,5 @@
+//! Requests decoded: every operation, every cut and every changed byte.
+
 use super::*;
 use crate::zookeeper::acl::open_acl_unsafe;
 use crate::zookeeper::jute::Writer as _;

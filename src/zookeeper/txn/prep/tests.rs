@@ -1,3 +1,5 @@
+//! What prep allows, refuses and makes of each request.
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
