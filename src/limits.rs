@@ -174,6 +174,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that the coordinator closes is read on, so that its last replies arrive.
 pub const LINGER: Duration = Duration::from_millis(250);
 
+/// How long a coordinator tries to send what a connection that it closes is owed.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How late the session timer may be, in milliseconds, before sockets are read first.
 pub const EXPIRY_LATE_MS: u64 = 100;
 

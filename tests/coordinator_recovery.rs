@@ -1,4 +1,5 @@
 //! What a coordinator finds on its directory, and why it doesn't start.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod coordinator_support;
 

@@ -1,4 +1,5 @@
 //! Requests over real sockets: order, multi, ACLs, malformed input, limits.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod coordinator_support;
 
@@ -60,6 +61,9 @@ async fn every_write_takes_a_zxid_whether_it_succeeds_or_not() {
     assert_eq!(client.ask(EXISTS, &watched("/x", false)).await.zxid, first + 2, "reads don't");
 }
 
+/// Pairs of a write and a read that are sent without waiting.
+const ROUNDS: i32 = 300;
+
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order_and_reads_see_the_writes_before_them() {
     let server = Server::start().await;
@@ -71,7 +75,6 @@ async fn pipelined_requests_are_answered_in_order_and_reads_see_the_writes_befor
         bytes.extend_from_slice(&u32::try_from(frame.len()).unwrap().to_be_bytes());
         bytes.extend_from_slice(&frame);
     };
-    const ROUNDS: i32 = 300;
     for round in 0..ROUNDS {
         push(round * 2, SET_DATA, &set_data("/a", round.to_string().as_bytes(), round));
         push(round * 2 + 1, GET_DATA, &watched("/a", false));
@@ -176,7 +179,7 @@ async fn a_multi_read_answers_each_part_for_itself() {
     assert_eq!((reader.int(), reader.bool(), reader.int()), (Ok(-1), Ok(true), Ok(-1)));
 
     // A small request for a large answer.
-    client.ask(SET_DATA, &set_data("/a", &[0; 1_000_000], -1)).await;
+    client.ask(SET_DATA, &set_data("/a", &vec![0; 1_000_000], -1)).await;
     let large: Vec<_> = (0..20).map(|_| (GET_DATA, watched("/a", false))).collect();
     let refused = client.ask(MULTI_READ, &multi(&large)).await;
     assert_eq!((refused.err, refused.body.len()), (-8, 0));

@@ -1,4 +1,5 @@
 //! Watches over real sockets: what fires, for whom, in which order.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod coordinator_support;
 

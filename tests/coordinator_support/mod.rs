@@ -1,4 +1,5 @@
 //! A coordinator in this process and a client that speaks to it byte by byte.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
 
 use std::net::SocketAddr;

@@ -105,6 +105,7 @@ impl Connection {
                     ConnectResponse { timeout_ms, session_id: id, password: session::password(id) };
                 self.handle.send(1, |out| response.write(with_read_only, out));
                 self.phase = Phase::Serving(session);
+                self.deadline = None;
                 return Step::Flush;
             }
         }

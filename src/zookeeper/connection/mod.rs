@@ -101,7 +101,8 @@ struct Connection {
     phase: Phase,
     /// What the client has proved: the handle has the same, for others.
     identities: Identities,
-    deadline: Pin<Box<Sleep>>,
+    /// Runs while a handshake or the end is waited for.
+    deadline: Option<Pin<Box<Sleep>>>,
     jobs: Vec<Job>,
     deferred_reads: usize,
     requests: u64,
@@ -123,7 +124,7 @@ impl Connection {
             sending: Vec::new(),
             sent: 0,
             phase: Phase::New,
-            deadline: Box::pin(tokio::time::sleep(limits::HANDSHAKE_TIMEOUT)),
+            deadline: None,
             jobs: Vec::new(),
             deferred_reads: 0,
             requests: 0,
@@ -137,7 +138,11 @@ impl Connection {
                 self.handle.close();
             }
             let closing = self.handle.collect(&mut self.sending, context.waker());
-            ready!(self.poll_send(stream, context))?;
+            if self.poll_send(stream, context)?.is_pending() {
+                // A client that is gone without a word must not hold its connection for ever.
+                let given_up = closing && self.poll_deadline(limits::CLOSE_TIMEOUT, context);
+                return if given_up { Poll::Ready(Ok(End::ByServer)) } else { Poll::Pending };
+            }
             if self.handle.has_output() {
                 continue;
             }
@@ -159,7 +164,7 @@ impl Connection {
                         continue;
                     }
                     if matches!(self.phase, Phase::New)
-                        && self.deadline.as_mut().poll(context).is_ready()
+                        && self.poll_deadline(limits::HANDSHAKE_TIMEOUT, context)
                     {
                         tracing::debug!("no handshake in time");
                         return Poll::Ready(Ok(End::ByServer));
@@ -170,6 +175,13 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Whether the deadline has passed, which this sets if there is none yet.
+    fn poll_deadline(&mut self, after: Duration, context: &mut Context<'_>) -> bool {
+        let deadline =
+            self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        deadline.as_mut().poll(context).is_ready()
     }
 
     /// Sends all of `sending`.
@@ -217,6 +229,7 @@ impl Connection {
                     return Step::Wait;
                 }
                 self.phase = Phase::Serving(Arc::clone(session));
+                self.deadline = None;
                 Step::Flush
             }
             Phase::Serving(session) => {

@@ -54,6 +54,8 @@ pub struct Pipeline {
     changes: Vec<Change>,
     told: Vec<WatcherId>,
     touched: Vec<Arc<ConnectionHandle>>,
+    /// When the present batch became durable: its requests are answered then.
+    now: Instant,
 }
 
 impl Pipeline {
@@ -69,6 +71,7 @@ impl Pipeline {
             changes: Vec::new(),
             told: Vec::new(),
             touched: Vec::new(),
+            now: Instant::now(),
         }
     }
 
@@ -99,6 +102,7 @@ impl Pipeline {
             self.storage.commit()?;
             state.stats.fsync_duration.record(started.elapsed().as_secs_f64());
         }
+        self.now = Instant::now();
         let mut database = state.database.write();
         for (index, (job, plan)) in batch.drain(..).zip(plans).enumerate() {
             if index % APPLY_CHUNK == APPLY_CHUNK - 1 {
@@ -217,7 +221,7 @@ impl Pipeline {
             stats.packets_sent.fetch_add(1, Ordering::Relaxed);
         }
         let Some(op) = job.op else { return };
-        let elapsed = job.received.elapsed();
+        let elapsed = self.now.duration_since(job.received);
         stats.latency.record(elapsed, 1);
         if job.sampled {
             stats.duration(op, elapsed);
