@@ -179,8 +179,7 @@ impl Connection {
 
     /// Whether the deadline has passed, which this sets if there is none yet.
     fn poll_deadline(&mut self, after: Duration, context: &mut Context<'_>) -> bool {
-        let deadline =
-            self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         deadline.as_mut().poll(context).is_ready()
     }
 
