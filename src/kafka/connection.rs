@@ -81,8 +81,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     async fn serve(mut self) -> Result<(), Closed> {
         let max = self.service.broker().config.socket_request_max_bytes;
         loop {
-            while let Some(frame) = frame::take(&mut self.input, max)? {
-                if let Err(reason) = self.answer(frame).await {
+            loop {
+                let answered = match frame::take(&mut self.input, max) {
+                    Ok(Some(frame)) => self.answer(frame).await,
+                    Ok(None) => break,
+                    Err(bad) => Err(bad.into()),
+                };
+                if let Err(reason) = answered {
                     // What was answered before stays answered.
                     self.flush().await?;
                     return Err(reason);

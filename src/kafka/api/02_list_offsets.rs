@@ -56,7 +56,7 @@ pub async fn handle(context: &RequestContext<'_>, request: ListOffsetsRequest) -
                 Ok(found) => answer
                     .with_offset(found.offset)
                     .with_timestamp(found.timestamp)
-                    .with_leader_epoch(found.leader_epoch),
+                    .with_leader_epoch(if context.version >= 4 { found.leader_epoch } else { -1 }),
                 Err(error) => answer
                     .with_error_code(context.error(error))
                     .with_offset(-1)

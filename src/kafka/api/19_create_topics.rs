@@ -167,6 +167,7 @@ fn success(context: &RequestContext<'_>, plan: &TopicPlan, id: Uuid) -> Creatabl
     CreatableTopicResult::default()
         .with_name(kafka_protocol::messages::TopicName(StrBytes::from_string(plan.name.clone())))
         .with_topic_id(id)
+        .with_error_message(None)
         .with_num_partitions(i32::try_from(plan.assignment.len()).unwrap_or(i32::MAX))
         .with_replication_factor(i16::try_from(replicas).unwrap_or(i16::MAX))
         .with_configs(Some(configs.collect()))
