@@ -92,6 +92,17 @@ impl Directories {
         Ok(())
     }
 
+    /// Removes snapshots that were being written when the process died.
+    pub(super) fn remove_temporaries(&self) -> Result<(), StorageError> {
+        for name in names(&self.snapshots)? {
+            if name.starts_with("tmp.snapshot.") {
+                let path = self.snapshots.join(name);
+                fs::remove_file(&path).map_err(StorageError::io(&path, "remove"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The logs, oldest first.
     pub(super) fn list_logs(&self) -> Result<Vec<DataFile>, StorageError> {
         list(&self.logs, "log", |suffix| suffix.is_none().then_some(Packing::Plain))

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub use self::directory::Directories;
 pub use self::error::StorageError;
-pub use self::log_reader::{Entry, LogReader};
+pub use self::log_reader::{Entry, LogReader, Opened};
 pub use self::recovery::Recovery;
 pub use self::snapshot_reader::{Loaded, SnapshotError, read_snapshot};
 pub use self::snapshot_writer::{SnapshotInfo, SnapshotWriter};
@@ -100,6 +100,7 @@ impl Storage {
             snapshots.write_now(&mut database)?;
         }
         directories.remove_initialize_marker()?;
+        directories.remove_temporaries()?;
         let mut storage = Storage {
             log: LogWriter::new(directories, config, recovery.last_zxid),
             snapshots,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
@@ -74,8 +74,17 @@ pub(super) fn recover(
         recovery.snapshot_needed = true;
         Database::new(config.digest_enabled)
     };
-    Replay { database: &mut database, recovery: &mut recovery, unusable: &unusable, fuzzy_until }
-        .run(&logs)?;
+    let mut run = Replay {
+        database: &mut database,
+        recovery: &mut recovery,
+        unusable: &unusable,
+        fuzzy_until,
+        cuts: Vec::new(),
+    };
+    run.run(&logs)?;
+    for cut in run.cuts {
+        cut.make()?;
+    }
     for session in database.sessions.keys().copied().chain(database.tree.ephemeral_owners()) {
         recovery.saw_session(session);
     }
@@ -93,6 +102,13 @@ pub(super) fn recover(
         );
     }
     recovery.last_zxid = database.tree.last_zxid();
+    info!(
+        "{}: {} znodes as of 0x{:x}, {} transactions of them from the log",
+        directories.snapshots.display(),
+        database.tree.node_count(),
+        recovery.last_zxid,
+        recovery.replayed
+    );
     Ok((database, recovery))
 }
 
@@ -140,6 +156,44 @@ struct Replay<'a> {
     recovery: &'a mut Recovery,
     unusable: &'a [DataFile],
     fuzzy_until: Option<i64>,
+    cuts: Vec<Cut>,
+}
+
+/// The torn end of a log, to be cut off: ZooKeeper skips some such ends and stops at others. Not before
+/// all logs were read: whoever has to find out what damaged a directory finds it untouched.
+struct Cut {
+    path: PathBuf,
+    /// Where; 0 for a file that holds nothing at all.
+    offset: u64,
+    /// The last transaction before it.
+    last: i64,
+    /// Whether there are whole records behind.
+    keep: bool,
+}
+
+impl Cut {
+    fn make(&self) -> Result<(), StorageError> {
+        let Cut { path, offset, last, keep } = self;
+        if *keep {
+            // Written by one fsync that never ended, so nobody was told; kept all the same.
+            let kept = keep_tail(path, *offset).map_err(StorageError::io(path, "copy"))?;
+            warn!(
+                "{} is torn at byte {offset}, behind 0x{last:x}: what follows is kept in {kept}",
+                path.display()
+            );
+        } else {
+            info!("{} is torn at byte {offset}, behind 0x{last:x}", path.display());
+        }
+        if *offset == 0 {
+            // ZooKeeper would stop at a file without a header.
+            return durable_file::remove(path).map_err(StorageError::io(path, "remove"));
+        }
+        OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|file| file.set_len(*offset).and_then(|()| file.sync_all()))
+            .map_err(StorageError::io(path, "cut"))
+    }
 }
 
 impl Replay<'_> {
@@ -167,10 +221,7 @@ impl Replay<'_> {
         let mut reader = match LogReader::open(path).map_err(StorageError::io(path, "read"))? {
             Opened::Log(reader) => reader,
             Opened::Foreign => return Err(damaged(path, 0, "this is no transaction log")),
-            Opened::Empty => {
-                // ZooKeeper would stop at a file without a header.
-                return durable_file::remove(path).map_err(StorageError::io(path, "remove"));
-            }
+            Opened::Empty => return self.torn(path, 0, is_last),
         };
         let mut file_last = None;
         loop {
@@ -240,24 +291,21 @@ impl Replay<'_> {
     }
 
     /// A log that ends in zeros, or at the end of the file.
-    fn end(&self, path: &Path, offset: u64, is_last: bool) -> Result<(), StorageError> {
-        let read = |error| StorageError::io(path, "read")(error);
-        if is_last && !log_reader::all_zero(path, offset).map_err(read)? {
-            // A hole in what one fsync should have written.
-            return self.torn(path, offset, is_last);
-        }
-        Ok(())
+    fn end(&mut self, path: &Path, offset: u64, is_last: bool) -> Result<(), StorageError> {
+        let zero = log_reader::all_zero(path, offset).map_err(StorageError::io(path, "read"))?;
+        // Or a hole in what one fsync should have written.
+        if zero { Ok(()) } else { self.torn(path, offset, is_last) }
     }
 
-    /// A torn record ends its file, and is cut off: ZooKeeper skips some such ends and stops at others.
-    fn torn(&self, path: &Path, offset: u64, is_last: bool) -> Result<(), StorageError> {
+    /// A torn record ends its file. Of the last file it must be what a crash leaves; of another, the
+    /// next one shows whether anything is missing.
+    fn torn(&mut self, path: &Path, offset: u64, is_last: bool) -> Result<(), StorageError> {
         let last = self.database.tree.last_zxid();
-        let read = |error| StorageError::io(path, "read")(error);
+        let find = |from, to| {
+            log_reader::find_record(path, from, to, last).map_err(StorageError::io(path, "read"))
+        };
         let batch_end = offset + LOG_BATCH_BYTES as u64;
-        if is_last
-            && let Some(behind) =
-                log_reader::find_record(path, batch_end, u64::MAX, last).map_err(read)?
-        {
+        if is_last && let Some(behind) = find(batch_end, u64::MAX)? {
             let what = format!(
                 "no whole record stands here, but one does at byte {behind}, too far behind for a \
                  crash to have left it; restore the file from a copy, or give up what follows \
@@ -265,23 +313,9 @@ impl Replay<'_> {
             );
             return Err(damaged(path, offset, &what));
         }
-        let behind = log_reader::find_record(path, offset + 1, batch_end, last).map_err(read)?;
-        if behind.is_some() {
-            // Written by one fsync that never ended, so nobody was told; kept all the same.
-            let kept =
-                keep_tail(path, offset).map_err(StorageError::io(path, "copy the end of"))?;
-            warn!(
-                "{} is torn at byte {offset}, behind 0x{last:x}: what follows is kept in {kept}",
-                path.display()
-            );
-        } else {
-            info!("{} is torn at byte {offset}, behind 0x{last:x}", path.display());
-        }
-        OpenOptions::new()
-            .write(true)
-            .open(path)
-            .and_then(|file| file.set_len(offset).and_then(|()| file.sync_all()))
-            .map_err(StorageError::io(path, "cut"))
+        let keep = find(offset + 1, batch_end)?.is_some();
+        self.cuts.push(Cut { path: path.to_owned(), offset, last, keep });
+        Ok(())
     }
 }
 

@@ -599,6 +599,49 @@ fn stray_names_are_not_read() {
     }
     let server = Server::start(directory.path()).unwrap();
     assert_eq!(models[10].difference(&server.model()), None);
+    let names = names(directory.path());
+    assert!(!names.contains(&"tmp.snapshot.50".to_owned()), "a leftover of ours goes");
+    assert!(names.contains(&"log.3.bak".to_owned()), "what others left stays");
+}
+
+#[test]
+fn a_damaged_directory_is_left_as_it_is() {
+    let directory = folder();
+    for name in ["/a", "/b", "/c"] {
+        Server::start(directory.path()).unwrap().create(name);
+    }
+    // The log in the middle is torn, so that what follows does not follow.
+    let torn = version_2(directory.path()).join("log.2");
+    let mut log = fs::read(&torn).unwrap();
+    log[40] ^= 1;
+    fs::write(&torn, &log).unwrap();
+    damage(Server::start(directory.path()));
+    assert!(fs::read(&torn).unwrap() == log);
+    assert_eq!(names(directory.path()), ["log.1", "log.2", "log.3", "snapshot.0"]);
+}
+
+#[test]
+fn a_log_whose_beginning_is_gone_is_no_empty_log() {
+    let directory = folder();
+    let mut server = Server::start(directory.path()).unwrap();
+    let data = Some(Bytes::from(vec![1; 1 << 20]));
+    for zxid in 1..=8 {
+        let txn = Txn::SetData { path: "/".to_owned(), data: data.clone(), version: 1 };
+        server.run(&TxnHeader { client_id: 1, cxid: 0, zxid, time: 0 }, &txn);
+    }
+    drop(server);
+    let path = version_2(directory.path()).join("log.1");
+    let mut log = fs::read(&path).unwrap();
+    log[..4096].fill(0);
+    fs::write(&path, &log).unwrap();
+    assert_eq!(damage(Server::start(directory.path())).0, 0);
+    assert!(path.exists());
+    // Of one batch's size it may be what a crash left: nobody was told of what is in it.
+    log.truncate(3 << 20);
+    fs::write(&path, &log).unwrap();
+    let server = Server::start(directory.path()).unwrap();
+    assert_eq!(server.database.tree.last_zxid(), 0);
+    assert_eq!(names(directory.path()), ["snapshot.0", "torn.log.1.0"]);
 }
 
 #[test]
@@ -619,7 +662,7 @@ proptest! {
         let mut log = log_reader::FILE_HEADER.to_vec();
         log.extend_from_slice(&bytes);
         let length = log.len() as u64;
-        if let log_reader::Opened::Log(mut reader) = LogReader::begin(&log[..], length).unwrap() {
+        if let Opened::Log(mut reader) = LogReader::begin(&log[..], length).unwrap() {
             while let Entry::Record { .. } = reader.next_entry().unwrap() {}
         }
     }
