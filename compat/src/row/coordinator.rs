@@ -52,6 +52,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         create_all(bulk(server), parents.iter().cloned(), DATA)?;
         client.close()?;
     }
+    pair.wait_until_quiet()?;
     for (name, operation, connections, in_flight) in combinations() {
         if !bench.options.wants(&name) {
             continue;

@@ -19,6 +19,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         Client::connect(address, super::Duration::from_mins(1))?
             .create_topics(&names, PARTITIONS)?;
     }
+    pair.wait_until_quiet()?;
     let one = names.get(topics / 2..=topics / 2);
     for (name, operation, asked, expected, connections) in [
         (NAMES[0], "Metadata v12 of one topic of 10 partitions, 50 connections", one, 1, 50),

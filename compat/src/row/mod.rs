@@ -10,6 +10,7 @@ mod tools;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -17,12 +18,18 @@ use anyhow::{Result, bail};
 use crate::load::{Extent, Measured};
 use crate::machine;
 use crate::options::Options;
+use crate::process::cpu_time;
 use crate::report::{Client, LoadRow, Report, Sample};
 use crate::server::{Roles, Server, Side};
 
 /// The peers' names in the table.
 const KAFKA: &str = "Kafka 3.9.1";
 const ZOOKEEPER: &str = "ZooKeeper 3.9.4";
+
+/// A server that uses at most a twentieth of a core for so long is quiet.
+const QUIET_WINDOW: Duration = Duration::from_millis(400);
+/// How long it may take to become so.
+const QUIET_PATIENCE: Duration = Duration::from_mins(3);
 
 /// Every row's name, in the order of the table.
 pub fn names() -> Vec<String> {
@@ -70,7 +77,8 @@ impl Bench {
         Ok(Self { options, report, failures: Vec::new() })
     }
 
-    /// Runs every row that was asked for. A row that fails is noted, and the next one runs.
+    /// Runs every row that was asked for. A row that fails is noted, and the next one runs. The data
+    /// is removed at the very end: ext4 takes long to make files while it remembers many removed ones.
     pub fn run(&mut self) {
         self.group("metadata", &metadata::NAMES.map(str::to_owned), metadata::run);
         self.group("records", &records::NAMES.map(str::to_owned), records::run);
@@ -78,6 +86,8 @@ impl Bench {
         self.group("coordinator", &coordinator::names(), coordinator::run);
         self.group("start", &start::NAMES.map(str::to_owned), start::run);
         self.group("million", &[million::NAME.to_owned()], million::run);
+        // What cannot be removed is removed by the next run, or is an error there.
+        let _ = fs::remove_dir_all(&self.options.scratch);
     }
 
     fn group(&mut self, group: &str, rows: &[String], run: fn(&mut Self) -> Result<()>) {
@@ -88,8 +98,6 @@ impl Bench {
             self.failures.push(format!("{group}: {error:#}"));
             say(&format!("FAILED  {group}: {error:#}"));
         }
-        // The next group starts on an empty disk; what cannot be removed is in nobody's way.
-        let _ = fs::remove_dir_all(&self.options.scratch);
     }
 
     /// A folder below the folder for data.
@@ -203,6 +211,29 @@ impl Pair {
 
     fn each(&self) -> impl Iterator<Item = &Server> {
         self.doorkeeper.iter().chain(&self.peer)
+    }
+
+    /// Waits until both sides have nothing to do any more: what a preparation leaves behind (logs of
+    /// new topics, snapshots) is not part of the load that follows.
+    fn wait_until_quiet(&self) -> Result<()> {
+        let deadline = Instant::now() + QUIET_PATIENCE;
+        for server in self.each() {
+            loop {
+                let before = cpu_time(server.pid())?;
+                sleep(QUIET_WINDOW);
+                if cpu_time(server.pid())?.saturating_sub(before) * 20 <= QUIET_WINDOW {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    bail!(
+                        "{:?} is still busy {} s after the preparation",
+                        server.side,
+                        QUIET_PATIENCE.as_secs()
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         let partitions = i32::try_from(CONNECTIONS)?;
         Client::connect(address, Duration::from_mins(1))?.create_topics(&topics, partitions)?;
     }
+    pair.wait_until_quiet()?;
     let [produce_topic, fetch_topic] = topics;
     let load = |server: &crate::server::Server, in_flight| Load {
         address: server.kafka.unwrap_or(server.zookeeper),
@@ -51,6 +52,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
             let mut produce = Produce::new(&fetch_topic, CONNECTIONS, BATCH_RECORDS, RECORD_BYTES)?;
             run_load(load(server, IN_FLIGHT), fill, &mut produce)?;
         }
+        pair.wait_until_quiet()?;
         let operation = "Fetch v12 of up to 1 MiB, 8 connections";
         bench.native_row(NAMES[1], operation, KAFKA, &pair, |server, extent| {
             let mut fetch = Fetch::new(&fetch_topic, CONNECTIONS)?;
