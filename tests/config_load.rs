@@ -399,6 +399,25 @@ fn listeners_are_checked_as_kafka_checks_them() {
     assert!(loaded(&[("s", ports)], &[]).is_ok(), "Kafka allows one port on IPv4 and IPv6");
 }
 
+/// The keys of the files that Kafka 3.9 and ZooKeeper 3.9 come with.
+#[test]
+fn the_samples_of_both_ancestors_load() {
+    let zoo = "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=/tmp/zookeeper\nclientPort=2181\n\
+        #maxClientCnxns=60\n#autopurge.snapRetainCount=3\n";
+    let server = "broker.id=0\nnum.network.threads=3\nnum.io.threads=8\n\
+        socket.send.buffer.bytes=102400\nsocket.receive.buffer.bytes=102400\n\
+        socket.request.max.bytes=104857600\nlog.dirs=/tmp/kafka-logs\nnum.partitions=1\n\
+        num.recovery.threads.per.data.dir=1\noffsets.topic.replication.factor=1\n\
+        transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+        log.retention.hours=168\nlog.retention.check.interval.ms=300000\n\
+        zookeeper.connect=localhost:2181\nzookeeper.connection.timeout.ms=18000\n\
+        group.initial.rebalance.delay.ms=0\n";
+    let both = loaded(&[("zoo.cfg", zoo), ("server.properties", server)], &[]).unwrap();
+    assert_eq!(both.unknown, Vec::<String>::new());
+    assert_eq!(both.warnings.len(), 1, "{:?}", both.warnings);
+    assert_eq!(both.broker.unwrap().zookeeper_connect, "localhost:2181");
+}
+
 #[test]
 fn a_missing_file_is_named() {
     let error = load(&[PathBuf::from("/no/such/zoo.cfg")], &[]).unwrap_err().to_string();

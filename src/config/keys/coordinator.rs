@@ -217,12 +217,13 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     int("znode.container.maxPerMinute", Some("10000"), Unused),
 ];
 
-/// Families of keys: what begins with the prefix, what is done of it.
-pub(super) const COORDINATOR_PREFIXES: &[(&str, super::Use)] = &[
-    ("server.", Used),
-    ("group.", Refused("an ensemble")),
-    ("weight.", Refused("an ensemble")),
-    ("authProvider.", Refused("authentication providers")),
-    ("ssl.", Refused("TLS")),
-    ("metricsProvider.", Unused),
+/// Families of keys: their prefix, whether a number must follow it (Kafka has keys that begin with
+/// `group.` too), and what is done of them.
+pub(super) const COORDINATOR_FAMILIES: &[(&str, bool, super::Use)] = &[
+    ("server.", true, Used),
+    ("group.", true, Refused("an ensemble")),
+    ("weight.", true, Refused("an ensemble")),
+    ("authProvider.", false, Refused("authentication providers")),
+    ("ssl.", false, Refused("TLS")),
+    ("metricsProvider.", false, Unused),
 ];

@@ -8,7 +8,7 @@ pub use broker::BROKER_KEYS;
 pub use coordinator::COORDINATOR_KEYS;
 pub use own::OWN_KEYS;
 
-use coordinator::COORDINATOR_PREFIXES;
+use coordinator::COORDINATOR_FAMILIES;
 
 /// The type of a key's value, as Kafka's `ConfigDef.Type` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,8 +217,11 @@ pub fn known(name: &str) -> Vec<Known> {
         }
     }
     if !found.iter().any(|known| known.owner != Owner::Broker)
-        && let Some((_, used)) =
-            COORDINATOR_PREFIXES.iter().find(|(prefix, _)| name.starts_with(prefix))
+        && let Some((_, _, used)) = COORDINATOR_FAMILIES.iter().find(|(prefix, numbered, _)| {
+            name.strip_prefix(prefix).is_some_and(|rest| {
+                !*numbered || !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())
+            })
+        })
     {
         found.push(Known { owner: Owner::Coordinator, used: *used, key: None });
     }
@@ -302,10 +305,16 @@ mod tests {
             ("listener.name.external.ssl.keystore.location", Use::Refused("TLS and SASL")),
             ("listener.name.external.max.connections", Use::Unused),
             ("host.name", Use::Unused),
+            ("group.1", Use::Refused("an ensemble")),
+            ("group.initial.rebalance.delay.ms", Use::Unused),
         ] {
             assert_eq!(known(name).first().map(|known| known.used), Some(used), "{name}");
         }
-        assert!(known("no.such.key").is_empty());
+        for strange in ["no.such.key", "server.one", "group.", "listener.name.x"] {
+            assert!(known(strange).is_empty(), "{strange}");
+        }
+        assert_eq!(known("group.initial.rebalance.delay.ms").len(), 1, "Kafka's alone");
+        assert_eq!(known("ssl.protocol").len(), 2, "both have TLS");
     }
 
     #[test]
