@@ -36,11 +36,11 @@ impl PartitionLog {
             let offset = appender.next_offset;
             let repeated = appender.producers.check(&batch.header, offset, &self.name)?;
             if let Some(repeated) = repeated {
-                let append_time = config.message_timestamp_type == TimestampType::LogAppendTime;
                 return Ok(AppendInfo {
                     base_offset: repeated.base_offset(),
                     last_offset: repeated.last_offset,
-                    log_append_time: if append_time { repeated.timestamp } else { -1 },
+                    // As Kafka: the batch's timestamp, whoever set it.
+                    log_append_time: repeated.timestamp,
                     log_start_offset: self.log_start_offset(),
                     duplicate: true,
                     flush_due: appender.flush_due && repeated.last_offset >= self.high_watermark(),
@@ -72,7 +72,8 @@ impl PartitionLog {
         let timestamps = if append_time {
             Some((options.now_ms, true))
         } else {
-            (batch.max_timestamp != header.max_timestamp).then_some((batch.max_timestamp, false))
+            let right = batch.max_timestamp == header.max_timestamp && !header.is_log_append_time();
+            (!right).then_some((batch.max_timestamp, false))
         };
         if let Some((max_timestamp, _)) = timestamps {
             header.max_timestamp = max_timestamp;

@@ -177,23 +177,24 @@ fn check_records(
             Some(format!(
                 "Compacted topic cannot accept message without key in topic partition {partition}."
             ))
-        } else if create_time && header.is_log_append_time() {
+        } else if create_time && record.timestamp != NO_TIMESTAMP {
+            if (earliest..=latest).contains(&record.timestamp) {
+                None
+            } else {
+                bad_timestamps = true;
+                Some(format!(
+                    "Timestamp {} of message with offset {} is out of range. The timestamp should \
+                     be within [{earliest}, {latest}]",
+                    record.timestamp, record.offset_delta
+                ))
+            }
+        } else if header.is_log_append_time() {
             bad_timestamps = true;
             Some(
                 "Invalid timestamp type in message. Producer should not set timestamp type to \
                  LogAppendTime."
                     .to_owned(),
             )
-        } else if create_time
-            && record.timestamp != NO_TIMESTAMP
-            && !(earliest..=latest).contains(&record.timestamp)
-        {
-            bad_timestamps = true;
-            Some(format!(
-                "Timestamp {} of message with offset {} is out of range. The timestamp should be \
-                 within [{earliest}, {latest}]",
-                record.timestamp, record.offset_delta
-            ))
         } else {
             None
         };
@@ -233,14 +234,14 @@ fn invalid(message: String) -> LogError {
 fn corrupt(error: &BatchError, partition: &str) -> LogError {
     let message = format!("{error} in topic partition {partition}.");
     match error {
-        BatchError::Malformed(_) => invalid(message),
+        // Sent again it would be no better, unlike what was damaged on its way.
+        BatchError::Malformed(_) | BatchError::Decompression(_) => invalid(message),
         BatchError::UnknownCompression(_) => LogError::UnsupportedCompressionType(message),
         // Producers split a compressed batch that is too large, and try again.
         BatchError::DecompressedTooLarge(_) => LogError::MessageTooLarge(message),
         BatchError::Magic(_) => LogError::UnsupportedForMessageFormat(message),
-        BatchError::Truncated { .. }
-        | BatchError::Length(_)
-        | BatchError::Checksum { .. }
-        | BatchError::Decompression(_) => LogError::CorruptMessage(message),
+        BatchError::Truncated { .. } | BatchError::Length(_) | BatchError::Checksum { .. } => {
+            LogError::CorruptMessage(message)
+        }
     }
 }

@@ -195,10 +195,24 @@ fn describe(
             });
             refused
                 .with_error_code(context.error(error.code()))
-                .with_log_start_offset(log.log_start_offset())
+                .with_log_start_offset(log_start_offset(&error, &log))
                 .with_record_errors(records.collect())
                 .with_error_message(Some(text(&error.to_string())))
         }
+    }
+}
+
+/// Kafka tells the log start offset with the errors that its log finds last.
+fn log_start_offset(error: &LogError, log: &PartitionLog) -> i64 {
+    match error {
+        LogError::CorruptMessage(_)
+        | LogError::MessageTooLarge(_)
+        | LogError::RecordListTooLarge(_)
+        | LogError::UnsupportedCompressionType(_)
+        | LogError::Storage { .. }
+        | LogError::Torn { .. }
+        | LogError::Offline(_) => -1,
+        _ => log.log_start_offset(),
     }
 }
 

@@ -84,6 +84,11 @@ fn a_largest_timestamp_that_is_wrong_is_set_right() {
     batch.max_timestamp = Some(NOW + 1_000_000);
     append(&log, &batch).unwrap();
     assert_eq!(read_all(&log, 0)[0].0.max_timestamp, NOW + 1);
+    // And so is the type of the timestamps, which is the topic's.
+    batch.attributes = 0x08;
+    append(&log, &batch).unwrap();
+    let header = read_all(&log, 2)[0].0;
+    assert_eq!((header.is_log_append_time(), header.max_timestamp), (false, NOW + 1_000_000));
 }
 
 /// What is done to a good batch, and the error that it then gets.
@@ -156,6 +161,7 @@ const REFUSED: &[Change] = &[
         "append_time",
         |batch| {
             batch[22] |= 0x08;
+            batch[35..43].fill(0xff);
             seal(batch);
         },
         "InvalidTimestamp",
@@ -174,7 +180,7 @@ const REFUSED: &[Change] = &[
             batch[22] |= 0x01;
             seal(batch);
         },
-        "CorruptMessage",
+        "InvalidRecord",
     ),
     (
         "sequence",
