@@ -20,8 +20,8 @@ pub const API: ApiRegistration = ApiRegistration::new(ApiKey::DeleteTopics, "Del
 ///
 /// # Errors
 /// For each topic: `NOT_CONTROLLER`, `TOPIC_DELETION_DISABLED`, `UNKNOWN_TOPIC_OR_PARTITION`,
-/// `UNKNOWN_TOPIC_ID`, `REQUEST_TIMED_OUT`; `INVALID_REQUEST` for all if one has a name and an id, and
-/// for one that has neither.
+/// `UNKNOWN_TOPIC_ID`, `REQUEST_TIMED_OUT`; `INVALID_REQUEST` for all if one has a name and an id;
+/// `TOPIC_AUTHORIZATION_FAILED` for one that has neither.
 pub async fn handle(context: &RequestContext<'_>, request: DeleteTopicsRequest) -> HandlerResult {
     let deadline = Deadline::new(request.timeout_ms);
     let image = context.broker.image.load();
@@ -84,9 +84,9 @@ async fn mark(
 ) -> (Option<TopicName>, Result<(), Refusal>) {
     let (name, unknown) = match &asked.name {
         Some(name) => (Some(name.clone()), ResponseError::UnknownTopicOrPartition),
+        // Kafka finds no name there that a client could be authorized for, and says so.
         None if asked.topic_id.is_nil() => {
-            let message = "Neither topic name nor id were specified.";
-            return (None, Err(Refusal::new(ResponseError::InvalidRequest, message)));
+            return (None, Err(Refusal::bare(ResponseError::TopicAuthorizationFailed)));
         }
         None => {
             let topic = image.topic_by_id(asked.topic_id);

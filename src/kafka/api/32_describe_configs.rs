@@ -119,6 +119,7 @@ fn synonym(
 fn of_topic(entry: topic_configs::Entry, synonyms: bool) -> DescribeConfigsResourceResult {
     let others = entry.synonyms.into_iter().filter(|_| synonyms);
     DescribeConfigsResourceResult::default()
+        .with_documentation(None)
         .with_name(StrBytes::from_static_str(entry.key.name))
         .with_value(Some(StrBytes::from_string(entry.value)))
         .with_config_source(entry.source as i8)
@@ -132,6 +133,7 @@ fn of_broker(entry: broker_configs::Entry, synonyms: bool) -> DescribeConfigsRes
     let key = entry.key;
     let others = entry.synonyms.into_iter().filter(|_| synonyms);
     DescribeConfigsResourceResult::default()
+        .with_documentation(None)
         .with_name(StrBytes::from_static_str(key.name))
         .with_value(entry.value.map(StrBytes::from_string))
         .with_read_only(!broker_configs::is_dynamic(key.name))
