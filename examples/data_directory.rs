@@ -49,7 +49,7 @@ fn dump(directory: &str) -> Result<()> {
     let (storage, database) = open(directory)?;
     let tree = &database.tree;
     let mut nodes: Vec<_> = tree.nodes().collect();
-    nodes.sort_by_key(|node| node.path());
+    nodes.sort_by_key(doorkeeper::zookeeper::tree::NodeRef::path);
     for node in nodes {
         let stat = node.stat();
         let acl: Vec<_> =
