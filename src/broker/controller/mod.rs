@@ -237,7 +237,7 @@ impl Candidate {
         }
         let mut outdated = None;
         let actions: Vec<Action> =
-            planned.into_iter().filter(|action| !self.written.contains(action)).collect();
+            planned.into_iter().filter_map(|action| action.without(&self.written)).collect();
         let elections: Vec<&Action> =
             actions.iter().filter(|action| matches!(action, Action::Elect { .. })).collect();
         if !elections.is_empty() {

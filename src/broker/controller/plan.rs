@@ -4,7 +4,7 @@
 //! whose write was lost, comes to the same end. The rules are those of Kafka 3.9's partition,
 //! replica and topic deletion state machines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::cluster::layout::topic::PartitionState;
@@ -182,6 +182,23 @@ fn plan_deletion(
 }
 
 impl Action {
+    /// What is left of an action after what was written and does not show in the image yet. An
+    /// image can show a transaction in parts, so a topic that was opened may look half opened.
+    pub(super) fn without(self, written: &HashSet<Action>) -> Option<Action> {
+        if written.contains(&self) {
+            return None;
+        }
+        let Action::Open { topic, created, mut partitions, of } = self else { return Some(self) };
+        for action in written {
+            if let Action::Open { topic: t, created: c, partitions: opened, .. } = action
+                && (t, c) == (&topic, &created)
+            {
+                partitions.retain(|new| !opened.iter().any(|old| old.0 == new.0));
+            }
+        }
+        (!partitions.is_empty()).then_some(Action::Open { topic, created, partitions, of })
+    }
+
     /// The state that an election writes.
     pub(super) fn state(
         leader: i32,

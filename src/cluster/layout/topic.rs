@@ -40,13 +40,13 @@ pub struct TopicAssignment {
 
 #[derive(Serialize, Deserialize)]
 struct TopicJson {
-    #[serde(default)]
-    removing_replicas: BTreeMap<i32, Vec<i32>>,
     partitions: BTreeMap<i32, Vec<i32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     topic_id: Option<String>,
     #[serde(default)]
     adding_replicas: BTreeMap<i32, Vec<i32>>,
+    #[serde(default)]
+    removing_replicas: BTreeMap<i32, Vec<i32>>,
     #[serde(default)]
     version: i32,
 }
@@ -55,10 +55,10 @@ impl TopicAssignment {
     /// The assignment in version 3.
     pub fn encode(&self) -> Vec<u8> {
         encode(&TopicJson {
-            removing_replicas: self.removing.clone(),
             partitions: self.partitions.clone(),
             topic_id: (!self.id.is_nil()).then(|| id_text(self.id)),
             adding_replicas: self.adding.clone(),
+            removing_replicas: self.removing.clone(),
             version: 3,
         })
     }
@@ -140,12 +140,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_kafka_3_9_1_wrote() {
+        let written = br#"{"partitions":{"0":[0],"1":[0]},"topic_id":"sqz-wG_HStGwdmzPFELncw","adding_replicas":{},"removing_replicas":{},"version":3}"#;
+        let topic = TopicAssignment::decode(written).unwrap();
+        assert_eq!(topic.partitions, [(0, vec![0]), (1, vec![0])].into());
+        assert_eq!(id_text(topic.id), "sqz-wG_HStGwdmzPFELncw");
+        assert_eq!(topic.encode(), written);
+    }
+
+    #[test]
     fn topics_of_every_version() {
-        let v3 = br#"{"removing_replicas":{},"partitions":{"0":[1,2]},"topic_id":"nMgdTK9_SGiqQnTCLuC_7A","adding_replicas":{},"version":3}"#;
+        let v3 = br#"{"version":3,"topic_id":"nMgdTK9_SGiqQnTCLuC_7A","partitions":{"0":[1,2]},
+            "adding_replicas":{},"removing_replicas":{}}"#;
         let topic = TopicAssignment::decode(v3).unwrap();
         assert_eq!(topic.partitions, [(0, vec![1, 2])].into());
         assert_eq!(id_text(topic.id), "nMgdTK9_SGiqQnTCLuC_7A");
-        assert_eq!(topic.encode(), v3);
         let v1 = br#"{"version":1,"partitions":{"10":[0],"2":[]},"other":true}"#;
         let topic = TopicAssignment::decode(v1).unwrap();
         assert!(topic.id.is_nil());

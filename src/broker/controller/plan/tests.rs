@@ -155,6 +155,23 @@ fn only_what_changed_is_planned_for() {
     assert_eq!(plan(&topics, Some(&before), true).len(), 1);
 }
 
+#[test]
+fn what_was_written_is_not_written_again() {
+    let open = |partitions: &[i32]| Action::Open {
+        topic: "t".into(),
+        created: 40,
+        partitions: partitions.iter().map(|p| (*p, 1, vec![1])).collect(),
+        of: 3,
+    };
+    let written: HashSet<Action> = [open(&[0, 1])].into();
+    assert_eq!(open(&[0, 1]).without(&written), None);
+    assert_eq!(open(&[1]).without(&written), None);
+    assert_eq!(open(&[1, 2]).without(&written), Some(open(&[2])));
+    let forget = Action::Forget { topic: "t".into(), done: BTreeSet::new() };
+    assert_eq!(forget.clone().without(&written), Some(forget.clone()));
+    assert_eq!(forget.clone().without(&[forget].into()), None);
+}
+
 proptest! {
     /// Applied elections leave nothing to elect, and leaders are live, in the ISR, assigned.
     #[test]
