@@ -46,8 +46,7 @@ async fn a_broker_replaces_its_own_registration_on_a_coordinator_that_stayed() {
     for round in 0..3 {
         let arguments = [file.clone()];
         let begun = Instant::now();
-        let server =
-            tokio::task::spawn_blocking(move || Server::start(&arguments)).await.unwrap();
+        let server = tokio::task::spawn_blocking(move || Server::start(&arguments)).await.unwrap();
         assert!(begun.elapsed() < SOON, "round {round}: {:?}", begun.elapsed());
         let (_, stat) = client.get_data("/chroot/brokers/ids/4").await.unwrap();
         assert!(!owners.contains(&stat.ephemeral_owner), "a new session, a new registration");

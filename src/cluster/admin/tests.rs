@@ -75,8 +75,7 @@ fn topics_are_refused_as_kafka_refuses_them() {
     refused(factor(0), InvalidReplicationFactor, zero);
     let many = "Replication factor: 4 larger than available brokers: 3.";
     refused(factor(4), InvalidReplicationFactor, many);
-    let two =
-        "Replication factor: 2 larger than 1: replication is not built in this broker.";
+    let two = "Replication factor: 2 larger than 1: replication is not built in this broker.";
     refused(factor(2), InvalidReplicationFactor, two);
     let config = [("nonsense".to_owned(), "1".to_owned())].into();
     let unknown = "Unknown topic config name: nonsense";
@@ -98,7 +97,8 @@ fn assignments_are_checked() {
         let unknown = format!("Unknown broker(s) in replica assignment: {foreign}.");
         refused(by_hand(&[(0, &[foreign])]), InvalidReplicaAssignment, &unknown);
     }
-    for bad in [&[(0, &[] as &[i32])] as &[_], &[(0, &[1, 1])], &[(0, &[1, 2])], &[]] {
+    let bad: [&[(i32, &[i32])]; 4] = [&[(0, &[])], &[(0, &[1, 1])], &[(0, &[1, 2])], &[]];
+    for bad in bad {
         let error = plan::topic(&image(), by_hand(bad), DEFAULTS, DICE).unwrap_err();
         assert_eq!(error.code, InvalidReplicaAssignment, "{bad:?}");
     }
