@@ -60,10 +60,15 @@ impl LazyFile {
         Ok(file)
     }
 
+    /// Closes the file until it is needed again.
+    pub(super) fn close(&self) {
+        *self.handle.write() = None;
+    }
+
     /// Closes the file unless it was used since the last call.
     pub(super) fn close_if_idle(&self) {
         if !self.used.swap(false, Ordering::Relaxed) {
-            *self.handle.write() = None;
+            self.close();
         }
     }
 }

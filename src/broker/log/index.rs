@@ -31,7 +31,8 @@ impl<const N: usize> Index<N> {
         Index { file: LazyFile::new(path), written: None, tail: Vec::new() }
     }
 
-    /// An index that starts with these entries, whatever the file held.
+    /// An index that starts with these entries, whatever the file held. Most are not written to
+    /// for long, so the file is closed again.
     fn rebuild(path: PathBuf, entries: &[[u8; N]]) -> Result<Self, LogError> {
         let index = Index {
             file: LazyFile::new(path),
@@ -43,6 +44,7 @@ impl<const N: usize> Index<N> {
         file.set_len(0)
             .and_then(|()| write_at(&file, bytes, &[], 0))
             .map_err(|error| LogError::storage(index.file.path(), error))?;
+        index.file.close();
         Ok(index)
     }
 
@@ -209,6 +211,10 @@ impl OffsetIndex {
     pub(super) fn close_if_idle(&self) {
         self.index.file.close_if_idle();
     }
+
+    pub(super) fn close(&self) {
+        self.index.file.close();
+    }
 }
 
 /// Largest timestamps of a segment so far, by time.
@@ -282,5 +288,9 @@ impl TimeIndex {
 
     pub(super) fn close_if_idle(&self) {
         self.index.file.close_if_idle();
+    }
+
+    pub(super) fn close(&self) {
+        self.index.file.close();
     }
 }

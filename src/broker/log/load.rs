@@ -93,6 +93,8 @@ pub(super) fn load(path: &Path, name: &str, options: &LoadOptions) -> Result<Fou
         Some(active) => active_timestamps(active)?,
         None => ((-1, next_offset), None),
     };
+    // Thousands of logs may be there that nobody asks for.
+    loaded.segments.iter().for_each(Segment::close);
     let recovery_point =
         if options.clean { next_offset } else { options.recovery_point.min(next_offset) };
     Ok(Found {
@@ -230,6 +232,9 @@ fn load_segments(
 /// The offset that follows the last batch; `None` if the segment does not end with a whole one.
 fn end_offset(segment: &Segment) -> Result<Option<i64>, LogError> {
     let size = segment.size();
+    if size == 0 {
+        return Ok(Some(segment.base_offset));
+    }
     let from = segment.indexes().lock().offsets.last_position()?;
     let (mut end, mut place) = (segment.base_offset, u64::from(from));
     for batch in segment.batches(place, size)? {
@@ -243,15 +248,15 @@ fn end_offset(segment: &Segment) -> Result<Option<i64>, LogError> {
 /// The largest timestamp with the last offset of its batch, and that of the first batch.
 fn active_timestamps(segment: &Segment) -> Result<((i64, i64), Option<i64>), LogError> {
     let size = segment.size();
+    if size == 0 {
+        segment.set_largest_timestamp(-1);
+        return Ok(((-1, segment.base_offset), None));
+    }
     let (indexed, from) = {
         let mut indexes = segment.indexes().lock();
         (indexes.times.last()?, indexes.offsets.last_position()?)
     };
     let mut largest = indexed.unwrap_or((-1, segment.base_offset));
-    if size == 0 {
-        segment.set_largest_timestamp(-1);
-        return Ok((largest, None));
-    }
     for batch in segment.batches(u64::from(from), size)? {
         let (_, header) = batch?;
         if header.max_timestamp > largest.0 {

@@ -100,6 +100,7 @@ impl Segment {
         };
         let segment = Segment::with_indexes(directory, base_offset, 0, indexes);
         segment.log.open()?;
+        segment.log.close();
         segment.largest_timestamp.store(-1, Ordering::Relaxed);
         Ok(segment)
     }
@@ -302,6 +303,14 @@ impl Segment {
         let indexes = self.indexes.lock();
         indexes.offsets.close_if_idle();
         indexes.times.close_if_idle();
+    }
+
+    /// Closes all files until they are needed again.
+    pub(super) fn close(&self) {
+        self.log.close();
+        let indexes = self.indexes.lock();
+        indexes.offsets.close();
+        indexes.times.close();
     }
 
     fn header(&self, bytes: &[u8]) -> Result<BatchHeader, LogError> {

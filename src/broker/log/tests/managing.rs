@@ -160,6 +160,40 @@ fn logs_spread_over_the_directories_and_are_found_again() {
     assert!(manager.directories().iter().all(|info| !info.offline && info.total_bytes > 0));
 }
 
+/// Open files of this process below a directory.
+fn open_files(directory: &Path) -> usize {
+    let links = fs::read_dir("/proc/self/fd").unwrap();
+    let targets = links.filter_map(|link| fs::read_link(link.unwrap().path()).ok());
+    targets.filter(|target| target.starts_with(directory)).count()
+}
+
+#[test]
+fn logs_that_nobody_uses_hold_no_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().canonicalize().unwrap();
+    let manager = open(&path);
+    for partition in 0..50 {
+        manager.get_or_create(TOPIC, TOPIC_ID, partition, &LogConfig::default()).unwrap();
+    }
+    assert_eq!(open_files(&path), 1, "the lock alone");
+    for partition in 0..50 {
+        fill(&manager.get(TOPIC, partition).unwrap(), 1);
+    }
+    assert_eq!(open_files(&path), 51, "one each");
+    for in_order in [false, true] {
+        if in_order {
+            manager.shutdown();
+        }
+        let copy = tempfile::tempdir().unwrap();
+        let copy_path = copy.path().canonicalize().unwrap();
+        recovering::copy(&path, &copy_path);
+        let manager = open(&copy_path);
+        assert_eq!(manager.logs().len(), 50);
+        assert_eq!(open_files(&copy_path), 1, "the lock alone");
+        assert_eq!(read_all(&manager.get(TOPIC, 7).unwrap(), 0).len(), 1);
+    }
+}
+
 #[test]
 fn strange_directories_and_files_do_not_disturb() {
     let (directory, manager, log) = new_log(&LogConfig::default());

@@ -22,7 +22,7 @@ fn stop(manager: Arc<LogManager>) {
 }
 
 /// The files of a log's directory that is to be tampered with, to be put back each time.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
