@@ -10,7 +10,7 @@ import wire
 
 def kcat(server, *arguments, stdin=b""):
     command = ["kcat", "-b", server.bootstrap, *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=30, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout.decode()}\n{done.stderr.decode()}"
     return done.stdout
 
