@@ -69,6 +69,11 @@ impl Options {
         self.rows.is_empty() || self.rows.iter().any(|asked| row.starts_with(asked.as_str()))
     }
 
+    /// JVM settings of a smoke run, in front of all others: its JVMs are not worth optimizing for.
+    pub fn smoke_jvm(&self) -> &'static [&'static str] {
+        if self.smoke { &["-XX:TieredStopAtLevel=1"] } else { &[] }
+    }
+
     /// The measured time of one load.
     pub fn measured(&self) -> Duration {
         Duration::from_secs_f64(self.seconds.max(0.05))

@@ -110,6 +110,7 @@ impl Server {
             (Side::Peer, Roles::Coordinator) => {
                 let mut command = slowed(options, "java".as_ref());
                 command
+                    .args(options.smoke_jvm())
                     .args(ZOOKEEPER_JVM)
                     .arg(format!("-Dzookeeper.log.dir={}", folder.display()));
                 command.arg("-Dlogback.configurationFile=".to_owned() + &write_logback(folder)?);
@@ -120,6 +121,7 @@ impl Server {
             (Side::Peer, Roles::Broker { .. }) => {
                 let mut command = slowed(options, "java".as_ref());
                 command
+                    .args(options.smoke_jvm())
                     .args(KAFKA_JVM)
                     .arg("-Dlog4j.configuration=file:".to_owned() + &write_log4j(folder)?);
                 command.arg("-cp").arg(options.kafka_jars.join("*")).arg("kafka.Kafka");

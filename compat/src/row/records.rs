@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Bench, KAFKA};
+use super::{Bench, KAFKA, Pair, tools};
 use crate::kafka::{Client, Fetch, Produce};
 use crate::load::{Extent, Load, run as run_load};
 
@@ -18,8 +18,16 @@ const IN_FLIGHT: usize = 5;
 const BATCH_RECORDS: usize = 150;
 const RECORD_BYTES: usize = 100;
 
+/// These rows, and then those of Kafka's own tools, on the same brokers.
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let pair = bench.pair(true, "records")?;
+    if NAMES.iter().any(|name| bench.options.wants(name)) {
+        native(bench, &pair)?;
+    }
+    tools::run(bench, &pair)
+}
+
+fn native(bench: &mut Bench, pair: &Pair) -> Result<()> {
     let topics = ["bench-produce".to_owned(), "bench-fetch".to_owned()];
     for server in pair.each() {
         let Some(address) = server.kafka else { continue };
@@ -36,7 +44,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     };
     if bench.options.wants(NAMES[0]) {
         let operation = "Produce v9 of 150 records of 100 B, acks=all, 8 connections, 5 in flight";
-        bench.native_row(NAMES[0], operation, KAFKA, &pair, |server, extent| {
+        bench.native_row(NAMES[0], operation, KAFKA, pair, |server, extent| {
             let mut produce =
                 Produce::new(&produce_topic, CONNECTIONS, BATCH_RECORDS, RECORD_BYTES)?;
             run_load(load(server, IN_FLIGHT), extent, &mut produce)
@@ -54,7 +62,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         }
         pair.wait_until_quiet()?;
         let operation = "Fetch v12 of up to 1 MiB, 8 connections";
-        bench.native_row(NAMES[1], operation, KAFKA, &pair, |server, extent| {
+        bench.native_row(NAMES[1], operation, KAFKA, pair, |server, extent| {
             let mut fetch = Fetch::new(&fetch_topic, CONNECTIONS)?;
             let measured = run_load(load(server, 1), extent, &mut fetch)?;
             anyhow::ensure!(fetch.bytes > 0, "nothing was fetched");

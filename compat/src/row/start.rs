@@ -12,7 +12,8 @@ use crate::server::{Roles, Server, Side};
 pub(super) const NAMES: [&str; 2] = ["start", "idle"];
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
-    let idle = Duration::from_secs(if bench.options.smoke { 1 } else { 10 });
+    let idle =
+        if bench.options.smoke { Duration::from_millis(200) } else { Duration::from_secs(10) };
     let zookeeper = match bench.options.only {
         Some(Side::Doorkeeper) => None,
         _ => Some(Server::start(
@@ -52,12 +53,8 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
                         || server.resident_mebibytes(),
                     )?;
                     sleep(idle);
-                    let title = if bench.options.smoke {
-                        "resident after 1 s idle"
-                    } else {
-                        "resident after 10 s idle"
-                    };
-                    record(bench, NAMES[1], title, "MiB", broker, &server, || {
+                    let title = format!("resident after {} s idle", idle.as_secs_f64());
+                    record(bench, NAMES[1], &title, "MiB", broker, &server, || {
                         server.resident_mebibytes()
                     })?;
                 }

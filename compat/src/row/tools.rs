@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Bench, KAFKA};
+use super::{Bench, KAFKA, Pair};
 use crate::kafka::Client as KafkaClient;
 use crate::options::Options;
 use crate::process;
@@ -22,8 +22,7 @@ const TOOL_JVM: &str = "-Xmx512M";
 /// Size of a record in bytes, and how many of them make about a second.
 const SIZES: [(&str, usize, f64); 2] = [("100", 100, 300_000.0), ("1k", 1024, 60_000.0)];
 
-pub(super) fn run(bench: &mut Bench) -> Result<()> {
-    let pair = bench.pair(true, "tools")?;
+pub(super) fn run(bench: &mut Bench, pair: &Pair) -> Result<()> {
     let options = bench.options.clone();
     for (suffix, size, per_second) in SIZES {
         let (produce, consume) = (format!("produce-{suffix}"), format!("consume-{suffix}"));
@@ -44,7 +43,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         } else {
             "record of 1 KiB, kafka-producer-perf-test"
         };
-        bench.row(&produce, operation, Client::JavaTool, KAFKA, &pair, |server, round| {
+        bench.row(&produce, operation, Client::JavaTool, KAFKA, pair, |server, round| {
             produce_once(&options, server, &topic(round), size, records)
         })?;
         if !options.wants(&consume) {
@@ -55,7 +54,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         } else {
             "record of 1 KiB, console consumer by partition"
         };
-        bench.row(&consume, operation, Client::JavaTool, KAFKA, &pair, |server, round| {
+        bench.row(&consume, operation, Client::JavaTool, KAFKA, pair, |server, round| {
             consume_once(&options, server, &topic(round), records)
         })?;
     }
@@ -64,7 +63,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive count")]
 fn record_count(options: &Options, per_second: f64) -> u64 {
-    (per_second * options.seconds) as u64
+    if options.smoke { 5000 } else { (per_second * options.seconds) as u64 }
 }
 
 fn broker(server: &Server) -> Result<SocketAddr> {
@@ -123,6 +122,7 @@ fn consume_once(options: &Options, server: &Server, topic: &str, records: u64) -
 fn tool(options: &Options, class: &str) -> Command {
     let mut command = Command::new("java");
     command
+        .args(options.smoke_jvm())
         .arg(TOOL_JVM)
         .arg("-cp")
         .arg(options.kafka_jars.join("*"))
