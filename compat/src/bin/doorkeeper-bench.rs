@@ -8,25 +8,38 @@ use clap::Parser;
 use compat::options::Options;
 use compat::row::{Bench, names};
 
-fn main() -> Result<ExitCode> {
-    let options = Options::parse().effective();
+fn main() -> ExitCode {
+    match run(Options::parse().effective()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Without anybody who reads it, the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs what was asked for; whether every row was measured.
+fn run(options: Options) -> Result<bool> {
     let mut out = std::io::stdout();
     if options.list {
         for name in names() {
             writeln!(out, "{name}")?;
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(true);
     }
-    let mut bench = Bench::new(options.clone())?;
+    let (json, table_into) = (options.json.clone(), options.table_into.clone());
+    let mut bench = Bench::new(options)?;
     bench.run();
-    bench.report.write_json(&options.json)?;
+    bench.report.write_json(&json)?;
     writeln!(out, "{}", bench.report.table())?;
-    writeln!(out, "every round: {}", options.json.display())?;
-    if let (Some(path), true) = (&options.table_into, bench.failures.is_empty()) {
-        bench.report.write_table_into(path)?;
-    }
+    writeln!(out, "every round: {}", json.display())?;
     for failure in &bench.failures {
         writeln!(out, "FAILED {failure}")?;
     }
-    Ok(if bench.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if let (Some(path), true) = (&table_into, bench.failures.is_empty()) {
+        bench.report.write_table_into(path)?;
+    }
+    Ok(bench.failures.is_empty())
 }
