@@ -169,7 +169,7 @@ async fn single_keys_are_set_deleted_appended_and_subtracted() {
     assert_eq!(value(&mut client, TOPIC, "t", key).await, Some(("0:2".to_owned(), 1)));
 
     let resource = "Invalid config value for resource ConfigResource(type=TOPIC, name='t'): ";
-    let cases: Vec<(i8, &str, (&str, i8, Option<&str>), i16, String)> = vec![
+    let cases = [
         (
             TOPIC,
             "t",

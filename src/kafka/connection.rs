@@ -26,7 +26,8 @@ use super::wire::output::Output;
 use super::wire::schema;
 use crate::limits;
 
-/// The first capacity of a connection's read buffer.
+/// The room that a read has at least. A client that sends longer frames gets as much as its last
+/// one took, up to [`limits::KAFKA_READ_AHEAD_BYTES`].
 const READ_BUFFER: usize = 4 << 10;
 
 /// Why a connection ended, other than by the client or a stop.
@@ -58,8 +59,14 @@ pub(super) async fn run<S>(service: &Service, context: &ConnectionContext, strea
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let connection =
-        Connection { service, context, stream, input: BytesMut::new(), output: Output::default() };
+    let connection = Connection {
+        service,
+        context,
+        stream,
+        input: BytesMut::new(),
+        last_frame: 0,
+        output: Output::default(),
+    };
     match connection.serve().await {
         Ok(()) => tracing::debug!("connection closed"),
         Err(Closed::Handler { name, error: error @ HandlerError::Encoding(_) }) => {
@@ -74,6 +81,7 @@ struct Connection<'a, S> {
     context: &'a ConnectionContext,
     stream: S,
     input: BytesMut,
+    last_frame: usize,
     output: Output,
 }
 
@@ -83,7 +91,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         loop {
             loop {
                 let answered = match frame::take(&mut self.input, max) {
-                    Ok(Some(frame)) => self.answer(frame).await,
+                    Ok(Some(frame)) => {
+                        self.last_frame = frame.len();
+                        self.answer(frame).await
+                    }
                     Ok(None) => break,
                     Err(bad) => Err(bad.into()),
                 };
@@ -108,7 +119,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         if self.input.is_empty() && self.input.capacity() > limits::KAFKA_READ_AHEAD_BYTES {
             self.input = BytesMut::new();
         }
-        self.input.reserve(READ_BUFFER);
+        let room = self.last_frame.clamp(READ_BUFFER, limits::KAFKA_READ_AHEAD_BYTES);
+        self.input.reserve(if self.input.is_empty() { room } else { READ_BUFFER });
         let idle = self.service.broker().config.connections_max_idle;
         let read = timeout(idle, self.stream.read_buf(&mut self.input));
         tokio::select! {
