@@ -48,12 +48,8 @@ fn every_rust_file_says_what_it_is_for() {
     let complaints: Vec<String> = repository(&["rs"])
         .into_iter()
         .filter(|(_, text)| {
-            !text
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .strip_prefix("//! ")
-                .is_some_and(|said| said.len() > 10)
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("//! ").is_none_or(|said| said.len() < 10)
         })
         .map(|(path, _)| format!("{path}: the first line must be //! and say what the file is for"))
         .collect();
