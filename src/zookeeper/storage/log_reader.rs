@@ -5,6 +5,9 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
 use super::adler32::Adler32;
 use crate::zookeeper::txn::record::HEADER_LEN;
 
@@ -197,13 +200,22 @@ fn is_record(bytes: &[u8], last_zxid: i64, budget: &mut usize) -> bool {
     *budget == 0 || u64::from(Adler32::of(payload)) == checksum
 }
 
-/// Whether the bytes of the file from `from` on are all zero.
+/// Whether the bytes of the file from `from` on are all zero. What the file system knows to be a hole,
+/// as most of what was allocated ahead is, isn't read.
 pub(super) fn all_zero(path: &Path, from: u64) -> io::Result<bool> {
     let file = File::open(path)?;
     let mut buffer = vec![0; 256 << 10];
     let zeros = vec![0; buffer.len()];
     let mut position = from;
     loop {
+        position = match rustix::fs::seek(&file, SeekFrom::Data(position)) {
+            Ok(data) => data,
+            // Behind the last data.
+            Err(Errno::NXIO) => return Ok(true),
+            // A file system without holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => position,
+            Err(error) => return Err(error.into()),
+        };
         let count = file.read_at(&mut buffer, position)?;
         if count == 0 {
             return Ok(true);
@@ -213,5 +225,30 @@ pub(super) fn all_zero(path: &Path, from: u64) -> io::Result<bool> {
             return Ok(false);
         }
         position += count as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_tail_is_zero_only_if_each_byte_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(&[7; 100]).unwrap();
+        // A hole, as large as what a log is allocated ahead.
+        file.set_len(64 << 20).unwrap();
+        assert!(all_zero(&path, 100).unwrap());
+        assert!(!all_zero(&path, 99).unwrap());
+        assert!(all_zero(&path, 64 << 20).unwrap(), "nothing follows");
+        // Zeros that were written, and one byte behind them and a second hole.
+        file.write_at(&[0; 300_000], 100).unwrap();
+        assert!(all_zero(&path, 100).unwrap());
+        file.write_at(&[1], (64 << 20) - 1).unwrap();
+        assert!(!all_zero(&path, 100).unwrap());
     }
 }
