@@ -18,6 +18,10 @@ const TOPIC_IDS: i16 = 13;
 /// The first version whose answer names leaders' addresses.
 const NODE_ENDPOINTS: i16 = 16;
 
+/// What is answered before a log was looked at: UNKNOWN_TOPIC_OR_PARTITION, TOPIC_AUTHORIZATION_FAILED,
+/// UNKNOWN_TOPIC_ID. With these Kafka's list of aborted transactions is empty, otherwise it is null.
+const UNREAD: [i16; 3] = [3, 29, 100];
+
 /// One partition's part of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedPartition {
@@ -110,7 +114,11 @@ impl Body {
         if self.version >= 5 {
             self.open.put_i64(partition.log_start_offset);
         }
-        self.null(); // aborted transactions
+        if UNREAD.contains(&partition.error_code) {
+            self.count(0); // aborted transactions
+        } else {
+            self.null();
+        }
         if self.version >= 11 {
             self.open.put_i32(-1); // preferred read replica
         }
@@ -250,7 +258,11 @@ mod tests {
             FetchedTopic {
                 name: StrBytes::from_static_str("one"),
                 id,
-                partitions: vec![partition(0, 0, None), partition(1, 6, Some((2, 8)))],
+                partitions: vec![
+                    partition(0, 0, None),
+                    partition(1, 6, Some((2, 8))),
+                    partition(2, 3, None),
+                ],
             },
             FetchedTopic { name: StrBytes::from_static_str("none"), id, partitions: vec![] },
         ];
@@ -273,6 +285,9 @@ mod tests {
         } else {
             assert_eq!(&*topic.topic, "one");
         }
+        let aborted = |index: usize| topic.partitions[index].aborted_transactions.as_ref();
+        assert_eq!((aborted(0), aborted(1)), (None, None));
+        assert_eq!(aborted(2), Some(&Vec::new()), "no log was looked at");
         let second = &topic.partitions[1];
         assert_eq!((second.partition_index, second.error_code), (1, 6));
         assert_eq!((second.high_watermark, second.last_stable_offset), (100, 100));
