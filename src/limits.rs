@@ -150,6 +150,10 @@ pub const OUTPUT_BYTES_MAX: usize = 16 << 20;
 /// Requests that a connection hands to the coordinator's writer at once.
 pub const JOBS_PER_SUBMIT: usize = 32;
 
+/// Connections that the coordinator's writer sends its answers to by itself after a batch, which
+/// saves a wake-up of each; the rest is left to their own tasks.
+pub const DIRECT_SENDS_MAX: usize = 128;
+
 /// Reads of one connection that wait with the writer behind a write of the same session.
 pub const DEFERRED_READS_MAX: usize = 16;
 

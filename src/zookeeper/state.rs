@@ -1,11 +1,13 @@
 //! What connections, the writer and the session timer share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
+use tokio::net::tcp::OwnedWriteHalf;
 
 use super::connection::handle::ConnectionHandle;
 use super::database::Database;
@@ -95,9 +97,14 @@ impl State {
     }
 
     /// Registers a connection.
-    pub fn open_connection(&self, peer: std::net::SocketAddr) -> Arc<ConnectionHandle> {
+    pub fn open_connection(
+        &self,
+        peer: SocketAddr,
+        socket: OwnedWriteHalf,
+    ) -> Arc<ConnectionHandle> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let handle = Arc::new(ConnectionHandle::new(id, peer));
+        let sent_bytes = self.stats.sent_bytes.clone();
+        let handle = Arc::new(ConnectionHandle::new(id, peer, Some(socket), sent_bytes));
         self.connections.lock().insert(id, Arc::clone(&handle));
         if self.draining.load(Ordering::Acquire) {
             handle.close();

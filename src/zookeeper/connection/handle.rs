@@ -1,30 +1,65 @@
 //! A connection as everybody else sees it: where its replies and events go, and who it is.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
+use metrics::Counter;
 use parking_lot::Mutex;
+use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::limits;
 use crate::zookeeper::auth::{Identities, identities_of_peer};
 use crate::zookeeper::session::Session;
 
-/// What waits to be sent.
+/// What waits to be sent, and the socket that it goes to.
 #[derive(Debug, Default)]
 struct Outbox {
     bytes: Vec<u8>,
+    sent: usize,
+    /// None once the connection has ended, and in tests.
+    socket: Option<OwnedWriteHalf>,
     /// The connection's task, while it waits.
     waker: Option<Waker>,
+    /// The task waits for an answer of the writer, not only for its socket.
+    awaits_writer: bool,
     /// Close once everything is sent.
     closing: bool,
 }
 
+impl Outbox {
+    fn waiting(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Sends as much as the socket takes; says whether that was all.
+    fn flush(&mut self, sent_bytes: &Counter) -> io::Result<bool> {
+        let Some(socket) = &self.socket else { return Ok(self.bytes.is_empty()) };
+        while self.sent < self.bytes.len() {
+            match socket.try_write(&self.bytes[self.sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.sent += count;
+                    sent_bytes.increment(count as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        self.sent = 0;
+        if self.bytes.capacity() > limits::OUTPUT_BYTES_KEPT {
+            self.bytes = Vec::new();
+        }
+        self.bytes.clear();
+        Ok(true)
+    }
+}
+
 /// The state of a connection that its own task shares with the writer, the watch tables and the
 /// session timer.
-#[derive(Debug)]
 pub struct ConnectionHandle {
     id: u64,
     peer: SocketAddr,
@@ -35,21 +70,38 @@ pub struct ConnectionHandle {
     gone: AtomicBool,
     received: AtomicU64,
     sent: AtomicU64,
+    sent_bytes: Counter,
+}
+
+impl std::fmt::Debug for ConnectionHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectionHandle")
+            .field("id", &self.id)
+            .field("peer", &self.peer)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ConnectionHandle {
-    /// A connection that has just been accepted.
-    pub fn new(id: u64, peer: SocketAddr) -> Self {
+    /// A connection that has just been accepted; `sent_bytes` counts what it sends.
+    pub fn new(
+        id: u64,
+        peer: SocketAddr,
+        socket: Option<OwnedWriteHalf>,
+        sent_bytes: Counter,
+    ) -> Self {
         ConnectionHandle {
             id,
             peer,
             session: OnceLock::new(),
             identities: Mutex::new(identities_of_peer(peer.ip())),
-            outbox: Mutex::new(Outbox::default()),
+            outbox: Mutex::new(Outbox { socket, ..Outbox::default() }),
             pending: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            sent_bytes,
         }
     }
 
@@ -110,6 +162,11 @@ impl ConnectionHandle {
         *self.outbox.lock() = Outbox { closing: true, ..Outbox::default() };
     }
 
+    /// Takes back the socket's writing half, which is closed with the connection.
+    pub(super) fn take_socket(&self) -> Option<OwnedWriteHalf> {
+        self.outbox.lock().socket.take()
+    }
+
     /// Appends frames to what is sent; `packets` is their number. A client that reads too slowly for
     /// what it is sent is cut off: its output is dropped, and the connection closes.
     pub fn send(&self, packets: u64, write: impl FnOnce(&mut Vec<u8>)) {
@@ -117,9 +174,10 @@ impl ConnectionHandle {
         if outbox.closing {
             return;
         }
-        if outbox.bytes.len() > limits::OUTPUT_BYTES_MAX {
+        if outbox.waiting() > limits::OUTPUT_BYTES_MAX {
             tracing::debug!(peer = %self.peer, "closed: the client doesn't read its output");
             outbox.bytes = Vec::new();
+            outbox.sent = 0;
             outbox.closing = true;
             return;
         }
@@ -141,28 +199,57 @@ impl ConnectionHandle {
         }
     }
 
-    /// For its own task: takes what waits into `sending`, which is empty, and leaves `waker` to be
-    /// woken for more. Says whether it is to be closed then.
-    pub(super) fn collect(&self, sending: &mut Vec<u8>, waker: &Waker) -> bool {
+    /// For the writer, behind its answers: sends them where that is possible at once, and wakes the
+    /// connection's task where it is needed. With `direct` false that is always left to the task.
+    /// Says whether something was sent.
+    pub fn deliver(&self, direct: bool) -> bool {
         let mut outbox = self.outbox.lock();
-        if sending.is_empty() && !outbox.bytes.is_empty() {
-            std::mem::swap(sending, &mut outbox.bytes);
+        let before = outbox.waiting();
+        let all_sent = if direct || before == 0 {
+            outbox.flush(&self.sent_bytes).unwrap_or(false)
+        } else {
+            false
+        };
+        let woken = std::mem::take(&mut outbox.awaits_writer) || outbox.closing || !all_sent;
+        let waker = if woken { outbox.waker.take() } else { None };
+        drop(outbox);
+        if let Some(waker) = waker {
+            waker.wake();
         }
+        direct && before > 0
+    }
+
+    /// For its own task: sends all that waits, and leaves its waker to be woken for more. Says
+    /// whether the connection is to be closed now.
+    pub(super) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut outbox = self.outbox.lock();
         match &outbox.waker {
-            Some(present) if present.will_wake(waker) => {}
-            _ => outbox.waker = Some(waker.clone()),
+            Some(present) if present.will_wake(context.waker()) => {}
+            _ => outbox.waker = Some(context.waker().clone()),
         }
-        outbox.closing
+        loop {
+            if outbox.flush(&self.sent_bytes)? {
+                return Poll::Ready(Ok(outbox.closing));
+            }
+            let Some(socket) = &outbox.socket else { return Poll::Pending };
+            std::task::ready!(socket.as_ref().poll_write_ready(context))?;
+        }
     }
 
-    /// Whether something waits to be collected.
-    pub(super) fn has_output(&self) -> bool {
-        !self.outbox.lock().bytes.is_empty()
+    /// Whether it is to be closed, as soon as all is sent.
+    pub(super) fn is_closing(&self) -> bool {
+        self.outbox.lock().closing
     }
 
-    /// Bytes that wait to be collected.
+    /// For its own task: it is to be woken when the writer has answered. True where that was not so
+    /// yet: then an answer may just have come, and it must look once more.
+    pub(super) fn await_writer(&self) -> bool {
+        !std::mem::replace(&mut self.outbox.lock().awaits_writer, true)
+    }
+
+    /// Bytes that wait to be sent.
     pub(super) fn output_len(&self) -> usize {
-        self.outbox.lock().bytes.len()
+        self.outbox.lock().waiting()
     }
 
     /// Notes requests that came.
@@ -181,22 +268,7 @@ mod tests {
     use super::*;
 
     fn handle() -> ConnectionHandle {
-        ConnectionHandle::new(1, "127.0.0.1:1".parse().unwrap())
-    }
-
-    #[test]
-    fn output_is_collected_once_and_in_order() {
-        let handle = handle();
-        handle.send(1, |out| out.push(1));
-        handle.send(1, |out| out.push(2));
-        let mut sending = Vec::new();
-        assert!(!handle.collect(&mut sending, Waker::noop()));
-        assert_eq!(sending, [1, 2]);
-        assert!(!handle.has_output());
-        handle.send(1, |out| out.push(3));
-        assert!(!handle.collect(&mut sending, Waker::noop()), "what is being sent stays");
-        assert_eq!((sending.len(), handle.output_len()), (2, 1));
-        assert_eq!(handle.packets(), (0, 3));
+        ConnectionHandle::new(1, "127.0.0.1:1".parse().unwrap(), None, Counter::noop())
     }
 
     #[test]
@@ -207,7 +279,7 @@ mod tests {
             handle.send(1, |out| out.extend_from_slice(&frame));
             assert!(handle.output_len() <= limits::OUTPUT_BYTES_MAX + frame.len());
         }
-        assert!(handle.collect(&mut Vec::new(), Waker::noop()), "it is closed");
+        assert!(handle.is_closing());
         assert_eq!(handle.output_len(), 0);
     }
 
@@ -217,8 +289,28 @@ mod tests {
         handle.send(1, |out| out.push(1));
         handle.close();
         handle.send(1, |out| out.push(2));
-        let mut sending = Vec::new();
-        assert!(handle.collect(&mut sending, Waker::noop()));
-        assert_eq!(sending, [1]);
+        assert!(handle.is_closing());
+        assert_eq!((handle.output_len(), handle.packets()), (1, (0, 1)));
+    }
+
+    #[test]
+    fn whoever_awaits_the_writer_looks_once_more_and_is_woken_once() {
+        struct Count(AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let (handle, count) = (handle(), Arc::new(Count(AtomicUsize::new(0))));
+        let waker = Waker::from(Arc::clone(&count));
+        assert!(handle.await_writer(), "an answer may have come before");
+        assert!(!handle.await_writer());
+        assert!(handle.poll_flush(&mut Context::from_waker(&waker)).is_ready());
+        handle.deliver(true);
+        handle.deliver(true);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(handle.poll_flush(&mut Context::from_waker(&waker)).is_ready());
+        handle.deliver(true);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "it awaits its socket alone");
     }
 }

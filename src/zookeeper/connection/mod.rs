@@ -17,8 +17,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Sleep;
 use tracing::Instrument as _;
 
@@ -31,16 +32,18 @@ use super::state::State;
 use crate::limits;
 
 /// Serves `stream` until the client goes, its session ends, or the coordinator stops.
-pub async fn serve(mut stream: TcpStream, peer: SocketAddr, state: Arc<State>) {
-    let handle = state.open_connection(peer);
+pub async fn serve(stream: TcpStream, peer: SocketAddr, state: Arc<State>) {
+    let (mut reading, writing) = stream.into_split();
+    let handle = state.open_connection(peer, writing);
     let span = tracing::debug_span!("connection", %peer, id = handle.id());
     async move {
-        let mut connection = Connection::new(Arc::clone(&state), handle);
-        let end = std::future::poll_fn(|context| connection.poll(&mut stream, context)).await;
+        let mut connection = Connection::new(Arc::clone(&state), Arc::clone(&handle));
+        let end = std::future::poll_fn(|context| connection.poll(&mut reading, context)).await;
+        let writing = handle.take_socket();
         drop(connection);
         match end {
             Ok(End::ByClient) => tracing::debug!("the client closed the connection"),
-            Ok(End::ByServer) => linger(stream).await,
+            Ok(End::ByServer) => linger(reading, writing).await,
             Err(error) => tracing::debug!(%error, "connection lost"),
         }
     }
@@ -50,11 +53,11 @@ pub async fn serve(mut stream: TcpStream, peer: SocketAddr, state: Arc<State>) {
 
 /// Closes our side and reads what the client still sends, for a moment: a socket closed with unread
 /// bytes resets the connection, and the client might lose the last replies.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut reading: OwnedReadHalf, writing: Option<OwnedWriteHalf>) {
+    drop(writing); // Sends the end.
     let discard = async {
-        stream.shutdown().await?;
         let mut bytes = [0; 4_096];
-        while stream.read(&mut bytes).await? > 0 {}
+        while reading.read(&mut bytes).await? > 0 {}
         io::Result::Ok(())
     };
     let _ = tokio::time::timeout(limits::LINGER, discard).await;
@@ -96,8 +99,6 @@ struct Connection {
     state: Arc<State>,
     handle: Arc<ConnectionHandle>,
     input: Input,
-    sending: Vec<u8>,
-    sent: usize,
     phase: Phase,
     /// What the client has proved: the handle has the same, for others.
     identities: Identities,
@@ -121,8 +122,6 @@ impl Connection {
             state,
             handle,
             input: Input::new(),
-            sending: Vec::new(),
-            sent: 0,
             phase: Phase::New,
             deadline: None,
             jobs: Vec::new(),
@@ -131,36 +130,35 @@ impl Connection {
         }
     }
 
-    fn poll(&mut self, stream: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<End>> {
+    fn poll(
+        &mut self,
+        reading: &mut OwnedReadHalf,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<End>> {
         loop {
             let draining = self.state.draining.load(Ordering::Acquire);
-            if draining && self.handle.pending() == 0 {
+            if draining && self.handle.pending() == 0 && !self.handle.is_closing() {
                 self.handle.close();
             }
-            let closing = self.handle.collect(&mut self.sending, context.waker());
-            if self.poll_send(stream, context)?.is_pending() {
+            let Poll::Ready(closing) = self.handle.poll_flush(context)? else {
                 // A client that is gone without a word must not hold its connection for ever.
-                let given_up = closing && self.poll_deadline(limits::CLOSE_TIMEOUT, context);
+                let given_up =
+                    self.handle.is_closing() && self.poll_deadline(limits::CLOSE_TIMEOUT, context);
                 return if given_up { Poll::Ready(Ok(End::ByServer)) } else { Poll::Pending };
-            }
-            if self.handle.has_output() {
-                continue;
-            }
+            };
             if closing {
                 return Poll::Ready(Ok(End::ByServer));
             }
-            if draining {
-                return Poll::Pending;
-            }
-            match self.process() {
+            let step = if draining { Step::Wait } else { self.process() };
+            match step {
                 Step::Flush => {}
                 Step::Wait => {
-                    if !self.handle.has_output() {
+                    if !self.handle.await_writer() && self.handle.output_len() == 0 {
                         return Poll::Pending;
                     }
                 }
                 Step::NeedInput => {
-                    if self.handle.has_output() {
+                    if self.handle.output_len() > 0 {
                         continue;
                     }
                     if matches!(self.phase, Phase::New)
@@ -169,7 +167,7 @@ impl Connection {
                         tracing::debug!("no handshake in time");
                         return Poll::Ready(Ok(End::ByServer));
                     }
-                    if ready!(self.poll_receive(stream, context))? == 0 {
+                    if ready!(self.poll_receive(reading, context))? == 0 {
                         return Poll::Ready(Ok(End::ByClient));
                     }
                 }
@@ -183,37 +181,14 @@ impl Connection {
         deadline.as_mut().poll(context).is_ready()
     }
 
-    /// Sends all of `sending`.
-    fn poll_send(
-        &mut self,
-        stream: &mut TcpStream,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        while self.sent < self.sending.len() {
-            let rest = &self.sending[self.sent..];
-            let count = ready!(Pin::new(&mut *stream).poll_write(context, rest))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.sent += count;
-            self.state.stats.sent_bytes.increment(count as u64);
-        }
-        self.sent = 0;
-        if self.sending.capacity() > limits::OUTPUT_BYTES_KEPT {
-            self.sending = Vec::new();
-        }
-        self.sending.clear();
-        Poll::Ready(Ok(()))
-    }
-
     /// Reads once; 0 is the end.
     fn poll_receive(
         &mut self,
-        stream: &mut TcpStream,
+        reading: &mut OwnedReadHalf,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let mut room = ReadBuf::new(self.input.room());
-        ready!(Pin::new(&mut *stream).poll_read(context, &mut room))?;
+        ready!(Pin::new(&mut *reading).poll_read(context, &mut room))?;
         let count = room.filled().len();
         self.input.filled(count);
         self.state.stats.received_bytes.increment(count as u64);

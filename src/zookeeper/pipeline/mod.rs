@@ -26,6 +26,7 @@ use super::txn::prep::{Caller, Prep, PrepOptions, Prepared, Verdict};
 use super::txn::record::Txn;
 use super::watch::{EventType, WatcherId};
 use super::{acl, auth};
+use crate::limits;
 
 /// How many requests are applied before readers are let in between.
 const APPLY_CHUNK: usize = 64;
@@ -112,8 +113,9 @@ impl Pipeline {
         }
         drop(database);
         state.queue.done(requests, bytes);
+        let mut direct = limits::DIRECT_SENDS_MAX;
         for connection in self.touched.drain(..) {
-            connection.wake();
+            direct -= usize::from(connection.deliver(direct > 0));
         }
         if self.storage.snapshot_due() {
             self.snapshots.start(&mut self.storage)?;
