@@ -93,17 +93,9 @@ impl<'a> Prep<'a> {
         let header = self.next_header(caller.session_id, caller.xid);
         match request {
             WriteRequest::Single(operation) => {
-                let mark = self.pending.mark();
-                let result = self.operation(operation, caller, header.zxid);
-                let result = result.and_then(|txn| {
-                    if txn.fits() { Ok(txn) } else { Err(ErrorCode::BadArguments) }
-                });
-                match result {
+                match self.operation(operation, caller, header.zxid) {
                     Ok(txn) => self.prepared(header, txn, Verdict::Ok),
-                    Err(code) => {
-                        self.pending.roll_back(mark);
-                        self.refused(header, Verdict::Refused(code), code)
-                    }
+                    Err(code) => self.refused(header, Verdict::Refused(code), code),
                 }
             }
             WriteRequest::Multi(operations) => self.multi(header, operations, caller),
@@ -152,7 +144,7 @@ impl<'a> Prep<'a> {
         operations: Vec<Operation>,
         caller: &Caller<'_>,
     ) -> Prepared {
-        let mark = self.pending.mark();
+        self.pending.mark();
         let count = operations.len();
         let mut txns = Vec::with_capacity(count);
         let mut size = Txn::Multi(Vec::new()).encoded_len();
@@ -165,12 +157,13 @@ impl<'a> Prep<'a> {
             match result {
                 Ok(txn) => txns.push(txn),
                 Err(code) => {
-                    self.pending.roll_back(mark);
+                    self.pending.roll_back();
                     let verdict = Verdict::MultiRefused { count, culprit: index, code };
                     return self.refused(header, verdict, code);
                 }
             }
         }
+        self.pending.keep();
         self.prepared(header, Txn::Multi(txns), Verdict::Ok)
     }
 
@@ -193,8 +186,11 @@ impl<'a> Prep<'a> {
                     return Err(ErrorCode::BadArguments);
                 }
                 let stat = StatPersisted { version, mtime: self.time, mzxid: zxid, ..node.stat };
-                self.pending.set_data(&path, stat, data.clone());
-                Ok(Txn::SetData { path, data, version })
+                let txn = fitting(Txn::SetData { path, data, version })?;
+                if let Txn::SetData { path, data, .. } = &txn {
+                    self.pending.set_data(path, stat, data.clone());
+                }
+                Ok(txn)
             }
             Operation::SetAcl { path, acl, version } => {
                 check_session(caller)?;
@@ -204,8 +200,11 @@ impl<'a> Prep<'a> {
                 self.check_acl(&node.acl, acl::ADMIN, caller)?;
                 let version = next_version(node.stat.aversion, version)?;
                 let stat = StatPersisted { aversion: version, ..node.stat };
-                self.pending.set_acl(&path, stat, acl.clone());
-                Ok(Txn::SetAcl { path, acl, version })
+                let txn = fitting(Txn::SetAcl { path, acl, version })?;
+                if let Txn::SetAcl { path, acl, .. } = &txn {
+                    self.pending.set_acl(path, stat, acl.clone());
+                }
+                Ok(txn)
             }
             Operation::Check { path, version } => {
                 check_session(caller)?;
@@ -238,7 +237,6 @@ impl<'a> Prep<'a> {
         let acl = auth::fixup(&acl, caller.identities)?;
         let parent = self.pending.node(parent_path).ok_or(ErrorCode::NoNode)?;
         self.check_acl(&parent.acl, acl::CREATE, caller)?;
-        let parent_path = parent_path.to_owned();
         if mode.is_sequential() {
             use std::fmt::Write as _;
             // Signed, and ten wide with its sign, as Java's %010d.
@@ -266,9 +264,13 @@ impl<'a> Prep<'a> {
         if parent_cversion > parent_stat.cversion {
             (parent_stat.cversion, parent_stat.pzxid) = (parent_cversion, zxid);
         }
-        self.pending.create(&path, stat, data.clone(), acl.clone(), &parent_path, parent_stat);
         let create = CreateTxn { path, data, acl, parent_cversion };
-        Ok(Txn::Create { create, ephemeral, with_stat })
+        let txn = fitting(Txn::Create { create, ephemeral, with_stat })?;
+        if let Txn::Create { create, .. } = &txn {
+            let CreateTxn { path, data, acl, .. } = create;
+            self.pending.create(path, stat, data.clone(), acl.clone(), parent_stat);
+        }
+        Ok(txn)
     }
 
     fn delete(
@@ -301,6 +303,11 @@ impl<'a> Prep<'a> {
             Err(ErrorCode::NoAuth)
         }
     }
+}
+
+/// A transaction that ZooKeeper can read back: lists of permissions grow when `auth` is expanded.
+fn fitting(txn: Txn) -> Result<Txn, ErrorCode> {
+    if txn.fits() { Ok(txn) } else { Err(ErrorCode::BadArguments) }
 }
 
 fn check_session(caller: &Caller<'_>) -> Result<(), ErrorCode> {

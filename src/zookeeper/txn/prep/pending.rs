@@ -36,10 +36,11 @@ pub(super) struct PendingNode {
     digest: u64,
 }
 
-/// Where an undo starts from.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mark {
-    undo: usize,
+/// What undoes a multi.
+#[derive(Debug, Default)]
+struct Undo {
+    /// What `nodes` held before each change.
+    entries: Vec<(Box<str>, Option<Entry>)>,
     created: usize,
     digest: u64,
 }
@@ -51,8 +52,8 @@ pub(super) struct Pending<'a> {
     nodes: HashMap<Box<str>, Entry>,
     /// Ephemerals created in this batch, with their sessions, gone or not.
     created: Vec<(i64, Box<str>)>,
-    /// What `nodes` held before each change.
-    undo: Vec<(Box<str>, Option<Entry>)>,
+    /// While a multi is being prepared.
+    undo: Option<Undo>,
     digest: u64,
 }
 
@@ -67,7 +68,7 @@ impl<'a> Pending<'a> {
             tree,
             nodes: HashMap::new(),
             created: Vec::new(),
-            undo: Vec::new(),
+            undo: None,
             digest: tree.digest(),
         }
     }
@@ -100,21 +101,28 @@ impl<'a> Pending<'a> {
         })
     }
 
-    /// Starts what may be rolled back; what came before can't be any more.
-    pub(super) fn mark(&mut self) -> Mark {
-        self.undo.clear();
-        Mark { undo: 0, created: self.created.len(), digest: self.digest }
+    /// From here on, until [`Pending::keep`], all can be rolled back.
+    pub(super) fn mark(&mut self) {
+        let (created, digest) = (self.created.len(), self.digest);
+        self.undo = Some(Undo { entries: Vec::new(), created, digest });
     }
 
-    pub(super) fn roll_back(&mut self, mark: Mark) {
-        for (path, before) in self.undo.drain(mark.undo..).rev() {
+    /// What has happened since the mark stays.
+    pub(super) fn keep(&mut self) {
+        self.undo = None;
+    }
+
+    /// What has happened since the mark has not.
+    pub(super) fn roll_back(&mut self) {
+        let Some(undo) = self.undo.take() else { return };
+        for (path, before) in undo.entries.into_iter().rev() {
             match before {
-                Some(node) => self.nodes.insert(path, node),
+                Some(entry) => self.nodes.insert(path, entry),
                 None => self.nodes.remove(&path),
             };
         }
-        self.created.truncate(mark.created);
-        self.digest = mark.digest;
+        self.created.truncate(undo.created);
+        self.digest = undo.digest;
     }
 
     /// The paths that a session owns now, sorted.
@@ -141,10 +149,11 @@ impl<'a> Pending<'a> {
         stat: StatPersisted,
         data: Option<Bytes>,
         acl: AclList,
-        parent_path: &str,
         parent_stat: StatPersisted,
     ) {
-        if let Some(mut parent) = self.node(parent_path) {
+        if let Some(parent_path) = path::parent(path)
+            && let Some(mut parent) = self.node(parent_path)
+        {
             parent.stat = parent_stat;
             parent.children += 1;
             self.put(parent_path, parent);
@@ -200,8 +209,10 @@ impl<'a> Pending<'a> {
     }
 
     fn replace(&mut self, path: &str, entry: Entry) {
-        let path: Box<str> = key(path).into();
-        let before = self.nodes.insert(path.clone(), entry);
-        self.undo.push((path, before));
+        let path = key(path);
+        let before = self.nodes.insert(path.into(), entry);
+        if let Some(undo) = &mut self.undo {
+            undo.entries.push((path.into(), before));
+        }
     }
 }
