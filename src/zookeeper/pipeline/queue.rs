@@ -141,3 +141,75 @@ impl Queue {
         self.wake.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zookeeper::session::SessionTracker;
+
+    fn jobs(count: usize) -> Vec<Job> {
+        let session = SessionTracker::new(1, 1).create(1, 0);
+        (0..count)
+            .map(|_| Job {
+                task: Task::Sync(None),
+                op: None,
+                xid: 0,
+                session: Arc::clone(&session),
+                connection: None,
+                identities: Arc::from([]),
+                received: Instant::now(),
+                sampled: false,
+                bytes: 10,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn all_that_waits_is_one_batch() {
+        let queue = Queue::new(100);
+        queue.submit(&mut jobs(2));
+        queue.submit(&mut jobs(3));
+        assert_eq!((queue.depth(), queue.outstanding()), (5, 5));
+        let mut batch = Vec::new();
+        assert!(queue.take(&mut batch));
+        assert_eq!((batch.len(), queue.depth(), queue.outstanding()), (5, 0, 5));
+        queue.done(5, 50);
+        assert_eq!(queue.outstanding(), 0);
+    }
+
+    #[test]
+    fn it_waits_for_the_first_job() {
+        let queue = Queue::new(100);
+        let mut batch = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| queue.submit(&mut jobs(1)));
+            assert!(queue.take(&mut batch));
+        });
+        assert_eq!(batch.len(), 1);
+    }
+
+    #[test]
+    fn it_is_full_by_requests_and_by_bytes() {
+        let queue = Queue::new(2);
+        queue.submit(&mut jobs(1));
+        assert!(!queue.is_full());
+        queue.submit(&mut jobs(1));
+        assert!(queue.is_full());
+        let queue = Queue::new(1_000);
+        let mut large = jobs(1);
+        large[0].bytes = limits::OUTSTANDING_BYTES_MAX;
+        queue.submit(&mut large);
+        assert!(queue.is_full());
+    }
+
+    #[test]
+    fn a_stop_lets_the_rest_be_taken_first() {
+        let queue = Queue::new(100);
+        queue.submit(&mut jobs(1));
+        queue.stop();
+        let mut batch = Vec::new();
+        assert!(queue.take(&mut batch));
+        batch.clear();
+        assert!(!queue.take(&mut batch));
+    }
+}
