@@ -18,8 +18,9 @@ const TOPIC_IDS: i16 = 13;
 /// The first version whose answer names leaders' addresses.
 const NODE_ENDPOINTS: i16 = 16;
 
-/// What is answered before a log was looked at: UNKNOWN_TOPIC_OR_PARTITION, TOPIC_AUTHORIZATION_FAILED,
-/// UNKNOWN_TOPIC_ID. With these Kafka's list of aborted transactions is empty, otherwise it is null.
+/// What is answered before a log was looked at: `UNKNOWN_TOPIC_OR_PARTITION`,
+/// `TOPIC_AUTHORIZATION_FAILED`, `UNKNOWN_TOPIC_ID`. With these Kafka's list of aborted transactions is
+/// empty, otherwise it is null.
 const UNREAD: [i16; 3] = [3, 29, 100];
 
 /// One partition's part of the answer.

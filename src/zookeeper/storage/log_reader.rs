@@ -246,7 +246,7 @@ mod tests {
         assert!(!all_zero(&path, 99).unwrap());
         assert!(all_zero(&path, 64 << 20).unwrap(), "nothing follows");
         // Zeros that were written, and one byte behind them and a second hole.
-        file.write_at(&[0; 300_000], 100).unwrap();
+        file.write_at(&vec![0; 300_000], 100).unwrap();
         assert!(all_zero(&path, 100).unwrap());
         file.write_at(&[1], (64 << 20) - 1).unwrap();
         assert!(!all_zero(&path, 100).unwrap());
