@@ -20,6 +20,9 @@ pub enum LogError {
     /// The batch's checksum, length or encoding is wrong: `CORRUPT_MESSAGE`.
     #[error("{0}")]
     CorruptMessage(String),
+    /// Not one batch of the current format, refused before a log looks at it: `INVALID_RECORD`.
+    #[error("{0}")]
+    NotOneBatch(String),
     /// A batch that no producer may send: `INVALID_RECORD`, with the records at fault.
     #[error("{message}")]
     InvalidRecord {
@@ -107,7 +110,9 @@ impl LogError {
     pub fn code(&self) -> ResponseError {
         match self {
             LogError::CorruptMessage(_) => ResponseError::CorruptMessage,
-            LogError::InvalidRecord { .. } => ResponseError::InvalidRecord,
+            LogError::NotOneBatch(_) | LogError::InvalidRecord { .. } => {
+                ResponseError::InvalidRecord
+            }
             LogError::InvalidTimestamp { .. } => ResponseError::InvalidTimestamp,
             LogError::MessageTooLarge(_) => ResponseError::MessageTooLarge,
             LogError::RecordListTooLarge(_) => ResponseError::RecordListTooLarge,

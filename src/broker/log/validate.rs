@@ -38,14 +38,14 @@ pub(super) fn produced_batch(
 ) -> Result<ProducedBatch, LogError> {
     let version = options.produce_version;
     let Some(size) = next_entry(records)? else {
-        return Err(invalid(format!(
+        return Err(LogError::NotOneBatch(format!(
             "Produce requests with version {version} must have at least one record batch per \
              partition"
         )));
     };
     let magic = records.get(16).map_or(-1, |magic| i8::from_be_bytes([*magic]));
     if magic != MAGIC {
-        return Err(invalid(format!(
+        return Err(LogError::NotOneBatch(format!(
             "Produce requests with version {version} are only allowed to contain record batches \
              with magic version 2"
         )));
@@ -59,7 +59,7 @@ pub(super) fn produced_batch(
         )));
     }
     if next_entry(&records[size..])?.is_some() {
-        return Err(invalid(format!(
+        return Err(LogError::NotOneBatch(format!(
             "Produce requests with version {version} are only allowed to contain exactly one \
              record batch per partition"
         )));

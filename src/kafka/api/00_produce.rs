@@ -205,7 +205,8 @@ fn describe(
 /// Kafka tells the log start offset with the errors that its log finds last.
 fn log_start_offset(error: &LogError, log: &PartitionLog) -> i64 {
     match error {
-        LogError::CorruptMessage(_)
+        LogError::NotOneBatch(_)
+        | LogError::CorruptMessage(_)
         | LogError::MessageTooLarge(_)
         | LogError::RecordListTooLarge(_)
         | LogError::UnsupportedCompressionType(_)

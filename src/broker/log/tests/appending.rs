@@ -95,13 +95,13 @@ fn a_largest_timestamp_that_is_wrong_is_set_right() {
 type Change = (&'static str, fn(&mut Vec<u8>), &'static str);
 
 const REFUSED: &[Change] = &[
-    ("empty", |batch| batch.clear(), "InvalidRecord"),
+    ("empty", |batch| batch.clear(), "NotOneBatch"),
     (
         "cut_off",
         |batch| {
             batch.pop();
         },
-        "InvalidRecord",
+        "NotOneBatch",
     ),
     ("one_byte_changed", |batch| batch[70] ^= 1, "CorruptMessage"),
     ("tiny_length", |batch| batch[8..12].copy_from_slice(&[0, 0, 0, 3]), "CorruptMessage"),
@@ -113,10 +113,10 @@ const REFUSED: &[Change] = &[
         },
         "CorruptMessage",
     ),
-    ("magic_1", |batch| batch[16] = 1, "InvalidRecord"),
+    ("magic_1", |batch| batch[16] = 1, "NotOneBatch"),
     ("magic_9", |batch| batch[16] = 9, "CorruptMessage"),
     ("base_offset", |batch| batch[7] = 1, "InvalidRecord"),
-    ("two_batches", |batch| batch.extend(batch.clone()), "InvalidRecord"),
+    ("two_batches", |batch| batch.extend(batch.clone()), "NotOneBatch"),
     (
         "no_records",
         |batch| {
