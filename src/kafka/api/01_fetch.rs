@@ -31,6 +31,8 @@ pub const API: ApiRegistration = ApiRegistration::new(ApiKey::Fetch, "Fetch", 4,
 const TOPIC_IDS: i16 = 13;
 /// The first version whose answer names new leaders.
 const LEADER_VERSION: i16 = 16;
+/// The isolation level of whoever reads what is committed.
+const READ_COMMITTED: i8 = 1;
 
 static FETCHED_BYTES: LazyLock<Counter> =
     LazyLock::new(|| counter!("doorkeeper_log_fetched_bytes_total"));
@@ -44,6 +46,7 @@ struct Reading {
     answer_now: bool,
     /// Logs that may bring more, with the offset that is waited at.
     waited: Vec<(Arc<PartitionLog>, i64)>,
+    read_committed: bool,
 }
 
 /// Reads every partition; with too little there, waits until there is enough, the time is over or
@@ -107,6 +110,7 @@ fn read_all(context: &RequestContext<'_>, request: &FetchRequest, max_bytes: usi
         bytes: 0,
         answer_now: request.topics.is_empty(),
         waited: Vec::new(),
+        read_committed: request.isolation_level == READ_COMMITTED,
     };
     let replica = if context.version >= 15 {
         request.replica_state.replica_id.0
@@ -150,6 +154,7 @@ fn read_one(
     } else {
         manager.led(&topic.topic, index, leader_epoch)
     }?;
+    let read_committed = reading.read_committed;
     let fetched = |high_watermark, log_start_offset, records| FetchedPartition {
         index,
         error_code: 0,
@@ -157,6 +162,7 @@ fn read_one(
         log_start_offset,
         diverging_epoch: None,
         current_leader: None,
+        lists_aborted: read_committed,
         records,
     };
     if context.version >= 12 && asked.last_fetched_epoch >= 0 {
@@ -192,6 +198,14 @@ fn told(log: &PartitionLog, error: &LogError) -> ResponseError {
     }
 }
 
+/// What is answered before a log is looked at: then Kafka's list of aborted transactions is empty, as
+/// it is for whoever reads what is committed; otherwise it is null.
+const UNREAD: [ResponseError; 3] = [
+    ResponseError::UnknownTopicOrPartition,
+    ResponseError::TopicAuthorizationFailed,
+    ResponseError::UnknownTopicId,
+];
+
 fn refused(
     context: &RequestContext<'_>,
     topic: &FetchTopic,
@@ -214,6 +228,7 @@ fn refused(
         log_start_offset: -1,
         diverging_epoch: None,
         current_leader,
+        lists_aborted: UNREAD.contains(&error),
         records: Bytes::new(),
     }
 }

@@ -18,11 +18,6 @@ const TOPIC_IDS: i16 = 13;
 /// The first version whose answer names leaders' addresses.
 const NODE_ENDPOINTS: i16 = 16;
 
-/// What is answered before a log was looked at: `UNKNOWN_TOPIC_OR_PARTITION`,
-/// `TOPIC_AUTHORIZATION_FAILED`, `UNKNOWN_TOPIC_ID`. With these Kafka's list of aborted transactions is
-/// empty, otherwise it is null.
-const UNREAD: [i16; 3] = [3, 29, 100];
-
 /// One partition's part of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedPartition {
@@ -38,6 +33,8 @@ pub struct FetchedPartition {
     pub diverging_epoch: Option<(i32, i64)>,
     /// Leader and leader epoch, where the client asked the wrong broker (version 12).
     pub current_leader: Option<(i32, i32)>,
+    /// Whether the list of aborted transactions, which is empty, is there, or null in its place.
+    pub lists_aborted: bool,
     /// Record batches.
     pub records: Bytes,
 }
@@ -115,7 +112,7 @@ impl Body {
         if self.version >= 5 {
             self.open.put_i64(partition.log_start_offset);
         }
-        if UNREAD.contains(&partition.error_code) {
+        if partition.lists_aborted {
             self.count(0); // aborted transactions
         } else {
             self.null();
@@ -253,6 +250,7 @@ mod tests {
             log_start_offset: 7,
             diverging_epoch: (index == 1).then_some((3, 55)),
             current_leader,
+            lists_aborted: index == 2,
             records: Bytes::from(vec![9; length]),
         };
         let topics = vec![
@@ -288,7 +286,7 @@ mod tests {
         }
         let aborted = |index: usize| topic.partitions[index].aborted_transactions.as_ref();
         assert_eq!((aborted(0), aborted(1)), (None, None));
-        assert_eq!(aborted(2), Some(&Vec::new()), "no log was looked at");
+        assert_eq!(aborted(2), Some(&Vec::new()));
         let second = &topic.partitions[1];
         assert_eq!((second.partition_index, second.error_code), (1, 6));
         assert_eq!((second.high_watermark, second.last_stable_offset), (100, 100));
