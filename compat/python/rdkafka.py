@@ -48,7 +48,8 @@ def consume(doorkeeper, positions, count, seconds=60):
             for message in consumer.consume(min(1000, count - len(messages)), 1):
                 assert not message.error(), message.error()
                 messages.append(message)
-        assert len(messages) == count
+        last = f"{messages[-1].topic()}-{messages[-1].partition()} at {messages[-1].offset()}" if messages else "none"
+        assert len(messages) == count, f"{len(messages)} of {count} records came in {seconds} s, the last {last}"
         return messages
     finally:
         consumer.close()

@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 import jute
+import wire
 from jute import EPHEMERAL, buffer, create, set_data, versioned, watched
 from rdkafka import consume, made
 from servers import embedded
@@ -155,15 +156,18 @@ def test_records(server):
     def load():
         nonlocal sent
         while not stop.is_set():
-            if len(producer) < 500:
+            # Some 20,000 a second: enough that a kill meets requests in flight, little enough to read back.
+            for _ in range(100):
                 producer.produce(topic, b"%d " % sent + b"x" * (sent % 200), on_delivery=delivered)
                 sent += 1
-            producer.poll(0 if len(producer) < 500 else 0.001)
+            producer.poll(0.005)
+            while len(producer) > 2000 and not stop.is_set():
+                producer.poll(0.005)
 
     thread = threading.Thread(target=load)
     thread.start()
     draw = random.Random(2)
-    checked = 0
+    checked, recoveries = 0, []
     try:
         for _ in range(ROUNDS):
             before = len(acked)
@@ -174,7 +178,9 @@ def test_records(server):
             time.sleep(draw.uniform(0, 0.5))
             server.kill()
             known = dict(acked)
+            killed = time.monotonic()
             server.start()
+            recoveries.append(round(time.monotonic() - killed, 2))
             fresh = {offset: number for number, offset in known.items() if offset >= checked}
             if fresh:
                 last = max(fresh)
@@ -188,5 +194,8 @@ def test_records(server):
     assert producer.flush(60) == 0
     assert not errors, errors[:3]
     assert len(acked) == sent
+    end = {"ReplicaId": -1, "Topics": [{"Name": topic, "Partitions": [{"PartitionIndex": 0, "Timestamp": -1}]}]}
+    answer = wire.ask(server.bootstrap, "ListOffsets", 1, end)["Topics"][0]["Partitions"][0]
+    assert (answer["ErrorCode"], answer["Offset"]) == (0, sent), f"{sent} were sent, starts in {recoveries} s"
     values = [int(message.value().split()[0]) for message in consume(server, [(topic, 0, 0)], sent)]
     assert values == list(range(sent)), "each record once, in the order it was sent"
