@@ -45,6 +45,8 @@ impl PartitionLog {
         at_least_one: bool,
     ) -> Result<LogSlice, ReadError> {
         let high_watermark = self.high_watermark();
+        // Before the start offset, which moves before segments go.
+        let segments = self.segments.load();
         let (start, end) = (self.log_start_offset(), self.log_end_offset());
         if offset < start || offset > end {
             return Err(ReadError::Failed(LogError::OffsetOutOfRange { offset, start, end }));
@@ -53,7 +55,6 @@ impl PartitionLog {
         if offset >= high_watermark || (max_bytes == 0 && !at_least_one) {
             return Ok(slice(Bytes::new()));
         }
-        let segments = self.segments.load();
         let after = segments.partition_point(|segment| segment.base_offset <= offset);
         let from = after.saturating_sub(1);
         for segment in segments.get(from..).unwrap_or_default() {

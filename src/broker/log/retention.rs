@@ -98,9 +98,10 @@ impl PartitionLog {
         }
         let segments = self.segments.load_full();
         let (gone, kept) = segments.split_at(count);
-        self.segments.store(Arc::new(kept.to_vec()));
         let first = kept.first().map_or(appender.next_offset, |segment| segment.base_offset);
+        // Before the segments: a reader that finds them gone then sees why.
         let moved = self.advance_start(&mut appender, first);
+        self.segments.store(Arc::new(kept.to_vec()));
         let renamed = self.rename_away(gone);
         info!(
             log = self.name,
