@@ -226,12 +226,12 @@ def test_a_session_that_nobody_keeps_expires_at_the_next_server(folder, first):
     folder /= f"expiry-{first}"
     second = {"zookeeper": "doorkeeper", "doorkeeper": "zookeeper"}[first]
     with start(first, folder, folder / "data") as server:
-        with client(server, timeout=2_000) as session:
+        with client(server, timeout=8_000) as session:
             session.do("create", create("/ephemeral", None, EPHEMERAL))
         server.kill()
     with start(second, folder, folder / "data") as server, client(server) as session:
         assert session.error("exists", watched("/ephemeral")) == 0, "its full timeout begins again"
-        wait_for("it expires", lambda: session.error("exists", watched("/ephemeral")) != 0, 10, 0.1)
+        wait_for("it expires", lambda: session.error("exists", watched("/ephemeral")) != 0, 30, 0.1)
         assert session.do("exists", watched("/"))[9] == 1, "one child is left"
 
 
