@@ -7,11 +7,13 @@ mod listeners;
 pub mod load;
 pub mod properties;
 mod report;
+mod secret;
 pub mod settings;
 
 pub use broker::BrokerConfig;
 pub use coordinator::CoordinatorConfig;
 pub use load::{ConfigError, Configuration, load};
+pub use secret::Secret;
 
 /// A host and port to listen on or to reach; port 0 lets the system choose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
