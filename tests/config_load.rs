@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use doorkeeper::config::{Configuration, ListenAddress, load};
+use doorkeeper::config::{Configuration, ListenAddress, SnapshotCompression, load};
 
 /// A directory with the given files, and their paths.
 struct Files {
@@ -271,8 +271,6 @@ fn what_would_protect_less_stops_the_start() {
         "dynamicConfigFile=/etc/zoo.cfg.dynamic",
         "standaloneEnabled=false",
         "DigestAuthenticationProvider.digestAlg=SHA3-256",
-        "server.1=a:2888:3888:observer",
-        "server.1=a:2888:3888\nserver.2=b:2888:3888",
     ] {
         let problem = zoo(line);
         let key = line.split('=').next().unwrap();
@@ -299,6 +297,37 @@ fn what_would_protect_less_stops_the_start() {
         assert!(problem.starts_with(key), "{line}: {problem}");
         assert!(problem.contains("built"), "{line}: {problem}");
     }
+}
+
+#[test]
+fn several_servers_are_an_ensemble_unless_its_member_is_taken_over() {
+    let two = "server.1=a:2888:3888\nserver.2=b:2888:3888\n";
+    for lines in [two, "server.1=a:2888:3888:observer\n"] {
+        let problem = problem(&[("zoo.cfg", &format!("{ZOO}{lines}"))], &[]);
+        assert!(problem.starts_with("server.1=a:2888:3888"), "{problem}");
+        assert!(problem.contains("(zoo.cfg:6)") && problem.contains("ensemble"), "{problem}");
+        assert!(problem.contains("doorkeeper.take.over.member=true"), "{problem}");
+    }
+    let text = format!("{ZOO}{two}doorkeeper.take.over.member=true\n");
+    let configuration = loaded(&[("zoo.cfg", &text)], &[]).unwrap();
+    assert!(configuration.coordinator.unwrap().take_over_member);
+    assert!(configuration.warnings.iter().any(|warning| warning.contains("2 servers")));
+}
+
+#[test]
+fn snapshots_are_packed_as_the_file_says() {
+    for (value, expected) in [
+        ("", SnapshotCompression::None),
+        ("gz", SnapshotCompression::Gzip),
+        ("snappy", SnapshotCompression::Snappy),
+    ] {
+        let text = format!("{ZOO}snapshot.compression.method={value}\n");
+        let configuration = loaded(&[("zoo.cfg", &text)], &[]).unwrap();
+        assert_eq!(configuration.coordinator.unwrap().snapshot_compression, expected);
+    }
+    let text = format!("{ZOO}snapshot.compression.method=lz4\n");
+    let problem = problem(&[("zoo.cfg", &text)], &[]);
+    assert!(problem.contains("expected one of"), "{problem}");
 }
 
 #[test]

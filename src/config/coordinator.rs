@@ -7,6 +7,18 @@ use super::ListenAddress;
 use super::keys::Owner;
 use super::settings::Settings;
 
+/// How snapshots are packed (`SnapStream.StreamMode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SnapshotCompression {
+    /// Not at all.
+    #[default]
+    None,
+    /// `gz`.
+    Gzip,
+    /// `snappy`, in the stream format of snappy-java.
+    Snappy,
+}
+
 /// What a coordinator is started with. Defaults are Apache ZooKeeper's.
 #[derive(Debug, Clone)]
 pub struct CoordinatorConfig {
@@ -52,6 +64,12 @@ pub struct CoordinatorConfig {
     pub skip_acl: bool,
     /// `DigestAuthenticationProvider.superDigest`: `super:<base64 sha1>`.
     pub super_digest: Option<String>,
+    /// `extendedTypesEnabled`: nodes with a time to live may be created, and kept.
+    pub extended_types_enabled: bool,
+    /// `snapshot.compression.method`.
+    pub snapshot_compression: SnapshotCompression,
+    /// `doorkeeper.take.over.member`: the data directory may be that of an ensemble's member.
+    pub take_over_member: bool,
     /// `doorkeeper.znode.depth.max`: creates deeper than this are refused.
     pub znode_depth_max: usize,
 }
@@ -81,6 +99,9 @@ impl Default for CoordinatorConfig {
             trust_empty_snapshot: false,
             skip_acl: false,
             super_digest: None,
+            extended_types_enabled: false,
+            snapshot_compression: SnapshotCompression::None,
+            take_over_member: false,
             znode_depth_max: 1_000,
         }
     }
@@ -167,6 +188,16 @@ impl CoordinatorConfig {
                 .given
                 .get("DigestAuthenticationProvider.superDigest")
                 .map(|given| given.value.clone()),
+            extended_types_enabled: settings.flag(OWNER, "extendedTypesEnabled"),
+            snapshot_compression: match settings
+                .text(OWNER, "snapshot.compression.method")
+                .as_deref()
+            {
+                Some("gz") => SnapshotCompression::Gzip,
+                Some("snappy") => SnapshotCompression::Snappy,
+                _ => SnapshotCompression::None,
+            },
+            take_over_member: settings.flag(Owner::Process, "doorkeeper.take.over.member"),
             znode_depth_max: count(settings.number(Owner::Process, "doorkeeper.znode.depth.max")),
         }
     }

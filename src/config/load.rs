@@ -229,12 +229,26 @@ fn review_servers(settings: &mut Settings, given: &BTreeMap<String, Given>) {
             shown(key, only)
         ));
     } else if let Some((key, first)) = servers.first() {
-        settings.problems.push(format!(
-            "{}: {} server.N keys make an ensemble, which is not built yet; a single server would \
-             serve a part of its data as if it were the whole",
-            shown(key, first),
-            servers.len()
-        ));
+        let takes_over = given
+            .get("doorkeeper.take.over.member")
+            .is_some_and(|given| given.value.eq_ignore_ascii_case("true"));
+        if takes_over {
+            settings.warnings.push(format!(
+                "{}: taken over from an ensemble of {} servers, which must be stopped: it runs \
+                 standalone",
+                shown(key, first),
+                servers.len()
+            ));
+        } else {
+            settings.problems.push(format!(
+                "{}: {} server.N keys make an ensemble, and a single server would serve a part of \
+                 its data as if it were the whole; to take over from it, stop all of its servers \
+                 and start on the directory of the one with the last zxid, with \
+                 doorkeeper.take.over.member=true",
+                shown(key, first),
+                servers.len()
+            ));
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod secret;
 pub mod settings;
 
 pub use broker::BrokerConfig;
-pub use coordinator::CoordinatorConfig;
+pub use coordinator::{CoordinatorConfig, SnapshotCompression};
 pub use load::{ConfigError, Configuration, load};
 pub use secret::Secret;
 

@@ -1,12 +1,13 @@
 //! The keys that neither Kafka nor ZooKeeper has: those of the process.
 
 use super::Use::Used;
-use super::{Key, int, list, string};
+use super::{Key, boolean, int, list, string};
 
 /// Sorted by name.
 pub const OWN_KEYS: &[Key] = &[
     string("doorkeeper.data.dir", None, Used),
     string("doorkeeper.http.listener", None, Used),
+    boolean("doorkeeper.take.over.member", Some("false"), Used),
     int("doorkeeper.znode.depth.max", Some("1000"), Used).between(1, 2_500),
     list("process.roles", None, Used),
 ];
