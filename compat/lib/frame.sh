@@ -9,6 +9,8 @@ LOGS=$WORK/logs
 mkdir -p "$LOGS"
 export COMPAT ROOT WORK LOGS
 export COMPAT_LONG=${COMPAT_LONG:-} COMPAT_PART=${COMPAT_PART:-none}
+# Rust as rustup installs it, in a shell that has not read its profile since.
+if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then export PATH=$HOME/.cargo/bin:$PATH; fi
 source "$COMPAT/lib/install.sh"
 
 _result() { # KIND NAME DETAIL
@@ -43,7 +45,8 @@ need() {
   local what
   for what in "$@"; do
     local log=$LOGS/install-${what//[^A-Za-z0-9.]/_}.log
-    if ! (set -e; "install_${what%%:*}" "${what#*:}") >"$log" 2>&1; then
+    # In a shell of its own: bash forgets "set -e" inside whatever is itself a condition.
+    if ! bash -e -c 'source "$COMPAT/lib/install.sh"; "install_${1%%:*}" "${1#*:}"' _ "$what" >"$log" 2>&1; then
       tail -n 40 "$log" | sed 's/^/    | /'
       failed "install $what" "log ${log#"$ROOT"/}"
       exit 1

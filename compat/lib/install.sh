@@ -34,7 +34,6 @@ install_debian() {
 }
 
 install_rust() {
-  if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
   if ! command -v cargo >/dev/null; then
     install_debian rustup || install_debian cargo
   fi
