@@ -16,6 +16,8 @@ MAIN_CLASSES = {
     "log-dirs": ("org.apache.kafka.tools.LogDirsCommand",) * 2,
     "cluster": ("org.apache.kafka.tools.ClusterTool",) * 2,
     "broker-api-versions": ("kafka.admin.BrokerApiVersionsCommand", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
+    "reassign-partitions": ("org.apache.kafka.tools.reassign.ReassignPartitionsCommand",) * 2,
+    "storage": ("kafka.tools.StorageTool",) * 2,
     "dump-log": ("kafka.tools.DumpLogSegments",) * 2,
 }
 
