@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use doorkeeper::config::{self, Configuration};
+use doorkeeper::config::{self, Configuration, SystemProperties};
 use doorkeeper::telemetry::logging::{self, LogFormat};
 use doorkeeper::{node, telemetry};
 
@@ -46,6 +46,9 @@ enum Command {
         /// Sets a key over what the files say; may be given again.
         #[arg(long = "override", value_name = "KEY=VALUE")]
         overrides: Vec<String>,
+        /// A Java system property, as zkServer.sh and SERVER_JVMFLAGS take it; may be given again.
+        #[arg(short = 'D', value_name = "NAME=VALUE")]
+        properties: Vec<String>,
     },
 }
 
@@ -54,6 +57,9 @@ struct RunOptions {
     /// Sets a key over what the files say; may be given again.
     #[arg(long = "override", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// A Java system property, as zkServer.sh and SERVER_JVMFLAGS take it; may be given again.
+    #[arg(short = 'D', value_name = "NAME=VALUE")]
+    properties: Vec<String>,
     /// Is written, as JSON with every address, when every role serves, and removed at a clean stop.
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
@@ -70,7 +76,9 @@ fn main() -> ExitCode {
     match command {
         None => run(&[], options),
         Some(Command::Run { files, options }) => run(&files, options),
-        Some(Command::CheckConfig { files, overrides }) => check_config(&files, &overrides),
+        Some(Command::CheckConfig { files, overrides, properties }) => {
+            check_config(&files, &overrides, &properties)
+        }
     }
 }
 
@@ -82,7 +90,8 @@ fn run(files: &[PathBuf], options: RunOptions) -> ExitCode {
         say(&format!("the log level is not a filter: {error}"));
         return ExitCode::FAILURE;
     }
-    let ended = config::load(files, &options.overrides)
+    let properties = SystemProperties::of_process(&options.properties);
+    let ended = config::load_with(files, &options.overrides, &properties)
         .map_err(Into::into)
         .and_then(|configuration| serve(configuration, options.ready_file));
     match ended {
@@ -111,8 +120,8 @@ fn serve(configuration: Configuration, ready_file: Option<PathBuf>) -> anyhow::R
     Ok(ended?)
 }
 
-fn check_config(files: &[PathBuf], overrides: &[String]) -> ExitCode {
-    match config::load(files, overrides) {
+fn check_config(files: &[PathBuf], overrides: &[String], properties: &[String]) -> ExitCode {
+    match config::load_with(files, overrides, &SystemProperties::of_process(properties)) {
         Ok(configuration) => {
             let mut stdout = std::io::stdout().lock();
             // A closed pipe is the reader's choice.

@@ -262,15 +262,14 @@ fn what_would_protect_less_stops_the_start() {
     for line in [
         "secureClientPort=2281",
         "ssl.keyStore.location=/k",
-        "sslQuorum=true",
         "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
         "enforce.auth.enabled=true",
         "enforce.auth.schemes=sasl",
         "sessionRequireClientSASLAuth=true",
         "enforceQuota=true",
-        "dynamicConfigFile=/etc/zoo.cfg.dynamic",
-        "standaloneEnabled=false",
         "DigestAuthenticationProvider.digestAlg=SHA3-256",
+        "admin.portUnification=true",
+        "peerType=observer",
     ] {
         let problem = zoo(line);
         let key = line.split('=').next().unwrap();
@@ -300,21 +299,6 @@ fn what_would_protect_less_stops_the_start() {
 }
 
 #[test]
-fn several_servers_are_an_ensemble_unless_its_member_is_taken_over() {
-    let two = "server.1=a:2888:3888\nserver.2=b:2888:3888\n";
-    for lines in [two, "server.1=a:2888:3888:observer\n"] {
-        let problem = problem(&[("zoo.cfg", &format!("{ZOO}{lines}"))], &[]);
-        assert!(problem.starts_with("server.1=a:2888:3888"), "{problem}");
-        assert!(problem.contains("(zoo.cfg:6)") && problem.contains("ensemble"), "{problem}");
-        assert!(problem.contains("doorkeeper.take.over.member=true"), "{problem}");
-    }
-    let text = format!("{ZOO}{two}doorkeeper.take.over.member=true\n");
-    let configuration = loaded(&[("zoo.cfg", &text)], &[]).unwrap();
-    assert!(configuration.coordinator.unwrap().take_over_member);
-    assert!(configuration.warnings.iter().any(|warning| warning.contains("2 servers")));
-}
-
-#[test]
 fn snapshots_are_packed_as_the_file_says() {
     for (value, expected) in [
         ("", SnapshotCompression::None),
@@ -336,7 +320,6 @@ fn the_defaults_of_protecting_keys_change_nothing() {
         "enforce.auth.enabled=false",
         "sessionRequireClientSASLAuth=false",
         "sslQuorum=false",
-        "standaloneEnabled=true",
         "server.1=localhost:2888:3888",
     ] {
         let configuration = loaded(&[("zoo.cfg", &format!("{ZOO}{line}\n"))], &[]).unwrap();
@@ -359,7 +342,7 @@ fn a_secret_is_never_shown() {
 }
 
 #[test]
-fn known_keys_without_effect_are_named_in_one_warning() {
+fn known_keys_without_effect_are_named_in_one_warning_for_each_reason() {
     let configuration = loaded(
         &[("zoo.cfg", ZOO), ("s", "broker.id=1\nnum.network.threads=3\nhost.name=here\n")],
         &[],
@@ -367,14 +350,17 @@ fn known_keys_without_effect_are_named_in_one_warning() {
     .unwrap();
     assert_eq!(
         configuration.warnings,
-        ["known, but not used yet, so they change nothing: \
-          host.name (s:3): Kafka 3 reads listeners instead, initLimit (zoo.cfg:2), \
-          num.network.threads (s:2), syncLimit (zoo.cfg:3)"]
+        [
+            "known, but not used yet, so they change nothing: \
+             host.name (s:3): Kafka 3 reads listeners instead, num.network.threads (s:2)",
+            "these change nothing, since they are for the members of an ensemble: \
+             initLimit (zoo.cfg:2), syncLimit (zoo.cfg:3)",
+        ]
     );
     let idle = loaded(&[("zoo.cfg", &format!("{ZOO}log.retention.ms=5\n"))], &[]).unwrap();
     assert!(
-        idle.warnings[1].starts_with("keys of a role that this process doesn't start")
-            && idle.warnings[1].ends_with("log.retention.ms (zoo.cfg:6)"),
+        idle.warnings[0].starts_with("keys of a role that this process doesn't start")
+            && idle.warnings[0].ends_with("log.retention.ms (zoo.cfg:6)"),
         "{:?}",
         idle.warnings
     );
@@ -443,7 +429,7 @@ fn the_samples_of_both_ancestors_load() {
         group.initial.rebalance.delay.ms=0\n";
     let both = loaded(&[("zoo.cfg", zoo), ("server.properties", server)], &[]).unwrap();
     assert_eq!(both.unknown, Vec::<String>::new());
-    assert_eq!(both.warnings.len(), 1, "{:?}", both.warnings);
+    assert_eq!(both.warnings.len(), 2, "{:?}", both.warnings);
     assert_eq!(both.broker.unwrap().zookeeper_connect, "localhost:2181");
 }
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ListenAddress;
 use super::keys::Owner;
+use super::members::{self, Ensemble};
 use super::settings::Settings;
+use super::{AdminConfig, ListenAddress, MetricsPageConfig};
 
 /// How snapshots are packed (`SnapStream.StreamMode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,6 +73,29 @@ pub struct CoordinatorConfig {
     pub take_over_member: bool,
     /// `doorkeeper.znode.depth.max`: creates deeper than this are refused.
     pub znode_depth_max: usize,
+    /// `server.N` and `myid`.
+    pub ensemble: Ensemble,
+    /// `datadir.autocreate`: make the data directories that are missing.
+    pub data_dir_autocreate: bool,
+    /// `txnLogSizeLimitInKb` in bytes: a log that is longer is ended; 0 = no limit.
+    pub txn_log_size_limit: u64,
+    /// `fsync.warningthresholdms`: a log's fsync that takes longer is a warning.
+    pub fsync_warning_threshold: Duration,
+    /// `serializeLastProcessedZxid.enabled`: snapshots end with their zxid, as since ZooKeeper 3.9.
+    pub serialize_last_zxid: bool,
+    /// `clientPortListenBacklog`; `None` is [`crate::limits::LISTEN_BACKLOG`].
+    pub client_port_listen_backlog: Option<u32>,
+    /// `clientTcpKeepAlive`.
+    pub client_tcp_keep_alive: bool,
+    /// `admin.*`; `None` is no AdminServer.
+    pub admin: Option<AdminConfig>,
+    /// `metricsProvider.*`; `None` is no page of ZooKeeper's own metrics.
+    pub metrics_page: Option<MetricsPageConfig>,
+    /// What the AdminServer's `system_properties` shows: keys that are ZooKeeper's system properties,
+    /// as they were given, without secrets.
+    pub system_properties: Vec<(String, String)>,
+    /// What its `initial_configuration` shows: the lines of the files, without secrets.
+    pub initial_configuration: String,
 }
 
 impl Default for CoordinatorConfig {
@@ -103,6 +127,17 @@ impl Default for CoordinatorConfig {
             snapshot_compression: SnapshotCompression::None,
             take_over_member: false,
             znode_depth_max: 1_000,
+            ensemble: Ensemble::default(),
+            data_dir_autocreate: true,
+            txn_log_size_limit: 0,
+            fsync_warning_threshold: Duration::from_secs(1),
+            serialize_last_zxid: true,
+            client_port_listen_backlog: None,
+            client_tcp_keep_alive: false,
+            admin: None,
+            metrics_page: None,
+            system_properties: Vec::new(),
+            initial_configuration: String::new(),
         }
     }
 }
@@ -116,15 +151,12 @@ impl CoordinatorConfig {
         const OWNER: Owner = Owner::Coordinator;
         let defaults = CoordinatorConfig::default();
         let host = settings.text(OWNER, "clientPortAddress").unwrap_or_default();
-        let port = match settings.text(OWNER, "clientPort") {
-            Some(port) => port.parse().unwrap_or_default(),
+        let from_keys = match settings.text(OWNER, "clientPort") {
+            Some(port) => Some(port.parse().unwrap_or_default()),
             // A value that isn't a number has been named already.
-            None if settings.is_given("clientPort") => 0,
-            None => {
-                settings.problem("clientPort", "not set, so the coordinator has no port to serve");
-                0
-            }
+            None => settings.is_given("clientPort").then_some(0),
         };
+        let from_keys = from_keys.map(|port| ListenAddress { host, port });
         let data_dir = settings.text(OWNER, "dataDir").filter(|dir| !dir.is_empty());
         if data_dir.is_none() {
             settings.problem("dataDir", "not set, so the coordinator has no place for its data");
@@ -135,6 +167,13 @@ impl CoordinatorConfig {
             .filter(|dir| !dir.is_empty())
             .map_or_else(|| data_dir.clone(), PathBuf::from);
         settings.comes_to("dataLogDir", &data_log_dir.display());
+
+        let take_over_member = settings.flag(Owner::Process, "doorkeeper.take.over.member");
+        let ensemble = members::ensemble(settings, &data_dir, take_over_member);
+        let client_address = members::client_address(settings, from_keys, &ensemble);
+        if client_address.is_none() {
+            settings.problem("clientPort", "not set, so the coordinator has no port to serve");
+        }
 
         let tick_ms = settings.number(OWNER, "tickTime");
         let min_ms = ticks_unless_set(settings.number(OWNER, "minSessionTimeout"), 2, tick_ms);
@@ -164,7 +203,7 @@ impl CoordinatorConfig {
         });
 
         CoordinatorConfig {
-            client_address: ListenAddress { host, port },
+            client_address: client_address.unwrap_or(defaults.client_address),
             data_dir,
             data_log_dir,
             tick_time: milliseconds(tick_ms),
@@ -180,7 +219,7 @@ impl CoordinatorConfig {
             purge_interval,
             force_sync: settings.text(OWNER, "forceSync").as_deref() != Some("no"),
             global_outstanding_limit: count(settings.number(OWNER, "globalOutstandingLimit")),
-            four_letter_whitelist: settings.list(OWNER, "4lw.commands.whitelist"),
+            four_letter_whitelist: four_letter_whitelist(settings),
             digest_enabled: settings.flag(OWNER, "digest.enabled"),
             trust_empty_snapshot: settings.flag(OWNER, "snapshot.trust.empty"),
             skip_acl: settings.text(OWNER, "skipACL").as_deref() == Some("yes"),
@@ -197,10 +236,36 @@ impl CoordinatorConfig {
                 Some("snappy") => SnapshotCompression::Snappy,
                 _ => SnapshotCompression::None,
             },
-            take_over_member: settings.flag(Owner::Process, "doorkeeper.take.over.member"),
+            take_over_member,
             znode_depth_max: count(settings.number(Owner::Process, "doorkeeper.znode.depth.max")),
+            ensemble,
+            data_dir_autocreate: settings.flag(OWNER, "datadir.autocreate"),
+            txn_log_size_limit: size(settings.number(OWNER, "txnLogSizeLimitInKb"))
+                .saturating_mul(1024),
+            fsync_warning_threshold: milliseconds(
+                settings.number(OWNER, "fsync.warningthresholdms"),
+            ),
+            serialize_last_zxid: settings.flag(OWNER, "serializeLastProcessedZxid.enabled"),
+            client_port_listen_backlog: u32::try_from(
+                settings.number(OWNER, "clientPortListenBacklog"),
+            )
+            .ok(),
+            client_tcp_keep_alive: settings.flag(OWNER, "clientTcpKeepAlive"),
+            admin: AdminConfig::from_settings(settings),
+            metrics_page: MetricsPageConfig::from_settings(settings),
+            system_properties: settings.shown_properties(),
+            initial_configuration: settings.shown_file_lines(),
         }
     }
+}
+
+/// `4lw.commands.whitelist`, which `readonlymode.enabled` adds `isro` to (`FourLetterCommands`).
+fn four_letter_whitelist(settings: &mut Settings) -> Vec<String> {
+    let mut words = settings.list(Owner::Coordinator, "4lw.commands.whitelist");
+    if settings.flag(Owner::Coordinator, "readonlymode.enabled") {
+        words.push("isro".to_owned());
+    }
+    words
 }
 
 /// A session timeout: −1 is so many ticks.

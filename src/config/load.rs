@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::keys::{self, Owner, Use};
 use super::settings::{Effective, Given, Origin, Settings, shown};
-use super::{BrokerConfig, CoordinatorConfig, ListenAddress, properties};
+use super::{
+    BrokerConfig, CoordinatorConfig, ListenAddress, SystemProperties, members, properties,
+};
 use crate::limits;
 
 /// What a process is started with.
@@ -42,16 +44,30 @@ struct Roles {
     broker: bool,
 }
 
-/// Reads the files (none: the embedded default) and lays the overrides (`KEY=VALUE`) over them.
-///
-/// A file with `clientPort`, `dataDir` or `tickTime` is a `zoo.cfg`, any other one a
-/// `server.properties`; which of them are there says which roles start, unless `process.roles` does.
-/// The last file that sets a key wins, and an override over every file.
+/// As [`load_with`], without system properties.
 ///
 /// # Errors
 /// Every problem that was found, not only the first.
 pub fn load(files: &[PathBuf], overrides: &[String]) -> Result<Configuration, ConfigError> {
-    let mut settings = Settings::default();
+    load_with(files, overrides, &SystemProperties::default())
+}
+
+/// Reads the files (none: the embedded default) and lays the overrides (`KEY=VALUE`) over them.
+///
+/// A file with `clientPort`, `dataDir` or `tickTime` is a `zoo.cfg`, any other one a
+/// `server.properties`; which of them are there says which roles start, unless `process.roles` does.
+/// The last file that sets a key wins, and an override over every file. A system property yields to
+/// a file, as in ZooKeeper, where that reads the key from both.
+///
+/// # Errors
+/// Every problem that was found, not only the first.
+pub fn load_with(
+    files: &[PathBuf],
+    overrides: &[String],
+    properties: &SystemProperties,
+) -> Result<Configuration, ConfigError> {
+    let properties = properties.keys();
+    let mut settings = Settings { given: properties.below_files, ..Settings::default() };
     let mut roles = Roles { coordinator: files.is_empty(), broker: files.is_empty() };
     for file in files {
         match read(file) {
@@ -64,6 +80,7 @@ pub fn load(files: &[PathBuf], overrides: &[String]) -> Result<Configuration, Co
             Err(problem) => settings.problems.push(problem),
         }
     }
+    settings.given.extend(properties.above_files);
     for text in overrides {
         match text.split_once('=') {
             Some((key, value)) if !key.trim().is_empty() => {
@@ -76,7 +93,12 @@ pub fn load(files: &[PathBuf], overrides: &[String]) -> Result<Configuration, Co
     if settings.is_given("process.roles") {
         roles = named_roles(&mut settings);
     }
-    let unknown = review(&mut settings, roles);
+    if roles.coordinator {
+        members::read_dynamic_file(&mut settings, read);
+    }
+    settings.warnings.extend(properties.without_effect);
+    let mut unknown = properties.unknown;
+    unknown.extend(review(&mut settings, roles));
     embedded_defaults(&mut settings, files.is_empty());
     let coordinator = roles.coordinator.then(|| CoordinatorConfig::from_settings(&mut settings));
     let broker =
@@ -154,7 +176,8 @@ fn review(settings: &mut Settings, roles: Roles) -> Vec<String> {
         Owner::Process => true,
     };
     let given = settings.given.clone();
-    let (mut unknown, mut unused, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut unknown, mut unused, mut other_role) = (Vec::new(), Vec::new(), Vec::new());
+    let mut idle: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, value) in &given {
         let known = keys::known(name);
         if known.is_empty() {
@@ -173,14 +196,22 @@ fn review(settings: &mut Settings, roles: Roles) -> Vec<String> {
             match known.used {
                 Use::Refused(_) => 2,
                 Use::Used => 1,
-                Use::Unused => 0,
+                Use::Unused | Use::Idle(_) => 0,
             }
         }) else {
-            idle.push(at);
+            other_role.push(at);
             continue;
         };
         match here.used {
             Use::Used => {}
+            Use::Idle(reason) => {
+                if let Some(key) = here.key
+                    && let Err(expected) = key.check(&value.value)
+                {
+                    settings.problem(name, &format!("expected {expected}"));
+                }
+                idle.entry(reason).or_default().push(at);
+            }
             Use::Unused => {
                 if let Some(key) = here.key
                     && let Err(expected) = key.check(&value.value)
@@ -205,51 +236,18 @@ fn review(settings: &mut Settings, roles: Roles) -> Vec<String> {
     }
     for (keys, what) in [
         (unused, "known, but not used yet, so they change nothing"),
-        (idle, "keys of a role that this process doesn't start, so they change nothing"),
+        (other_role, "keys of a role that this process doesn't start, so they change nothing"),
     ] {
         if !keys.is_empty() {
             settings.warnings.push(format!("{what}: {}", keys.join(", ")));
         }
     }
-    if roles.coordinator {
-        review_servers(settings, &given);
+    for (reason, keys) in idle {
+        settings
+            .warnings
+            .push(format!("these change nothing, since {reason}: {}", keys.join(", ")));
     }
     unknown
-}
-
-/// `server.N`: one of them is a standalone server, as in ZooKeeper; more are an ensemble.
-fn review_servers(settings: &mut Settings, given: &BTreeMap<String, Given>) {
-    let servers: Vec<_> = given.iter().filter(|(key, _)| key.starts_with("server.")).collect();
-    let observer = |value: &str| value.to_ascii_lowercase().contains(":observer");
-    if let [(key, only)] = servers.as_slice()
-        && !observer(&only.value)
-    {
-        settings.warnings.push(format!(
-            "{}: the only server of its ensemble, so it runs standalone, as ZooKeeper runs it",
-            shown(key, only)
-        ));
-    } else if let Some((key, first)) = servers.first() {
-        let takes_over = given
-            .get("doorkeeper.take.over.member")
-            .is_some_and(|given| given.value.eq_ignore_ascii_case("true"));
-        if takes_over {
-            settings.warnings.push(format!(
-                "{}: taken over from an ensemble of {} servers, which must be stopped: it runs \
-                 standalone",
-                shown(key, first),
-                servers.len()
-            ));
-        } else {
-            settings.problems.push(format!(
-                "{}: {} server.N keys make an ensemble, and a single server would serve a part of \
-                 its data as if it were the whole; to take over from it, stop all of its servers \
-                 and start on the directory of the one with the last zxid, with \
-                 doorkeeper.take.over.member=true",
-                shown(key, first),
-                servers.len()
-            ));
-        }
-    }
 }
 
 /// The defaults below files and overrides: those of a start without files, and what
@@ -257,6 +255,7 @@ fn review_servers(settings: &mut Settings, given: &BTreeMap<String, Given>) {
 fn embedded_defaults(settings: &mut Settings, no_files: bool) {
     if no_files {
         for (key, value) in [
+            ("admin.enableServer", "false"),
             ("autopurge.purgeInterval", "1"),
             ("broker.id", "0"),
             ("clientPort", "2181"),

@@ -1,19 +1,24 @@
 //! `zoo.cfg` and `server.properties`, with ZooKeeper's and Kafka's own key names and defaults.
 
+pub mod admin;
 pub mod broker;
 pub mod coordinator;
 pub mod keys;
 mod listeners;
 pub mod load;
+pub mod members;
 pub mod properties;
 mod report;
 mod secret;
 pub mod settings;
+pub mod system_properties;
 
+pub use admin::{AdminConfig, MetricsPageConfig};
 pub use broker::BrokerConfig;
 pub use coordinator::{CoordinatorConfig, SnapshotCompression};
-pub use load::{ConfigError, Configuration, load};
+pub use load::{ConfigError, Configuration, load, load_with};
 pub use secret::Secret;
+pub use system_properties::SystemProperties;
 
 /// A host and port to listen on or to reach; port 0 lets the system choose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

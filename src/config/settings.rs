@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::keys::{self, Key, Owner};
+use super::system_properties;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,11 @@ pub enum Origin {
         path: Arc<PathBuf>,
         /// The line, from 1.
         line: usize,
+    },
+    /// A Java system property.
+    Property {
+        /// `-D`, `SERVER_JVMFLAGS` or `JVMFLAGS`.
+        source: &'static str,
     },
     /// `--override`.
     Override,
@@ -28,6 +34,7 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Property { source } => f.write_str(source),
             Origin::Override => f.write_str("--override"),
             Origin::Embedded => f.write_str("doorkeeper's default"),
             Origin::Default => f.write_str("default"),
@@ -67,12 +74,17 @@ pub(super) struct Settings {
 
 const HIDDEN: &str = "[hidden]";
 
+/// The value of a key, hidden where it is a secret.
+fn shown_value<'a>(key: &str, given: &'a Given) -> &'a str {
+    let secret = keys::known(key).iter().any(|known| known.key.is_some_and(Key::is_secret))
+        || key.to_ascii_lowercase().contains("password")
+            && !key.to_ascii_lowercase().ends_with("passwordpath");
+    if secret { HIDDEN } else { &given.value }
+}
+
 /// `key=value (origin)`, with secrets hidden.
 pub(super) fn shown(key: &str, given: &Given) -> String {
-    let secret = keys::known(key).iter().any(|known| known.key.is_some_and(Key::is_secret))
-        || key.to_ascii_lowercase().contains("password");
-    let value = if secret { HIDDEN } else { &given.value };
-    format!("{key}={value} ({})", given.origin)
+    format!("{key}={} ({})", shown_value(key, given), given.origin)
 }
 
 impl Settings {
@@ -116,6 +128,37 @@ impl Settings {
             origin,
         });
         value
+    }
+
+    /// The coordinator's keys that were given, each as the system property that ZooKeeper makes of it,
+    /// secrets hidden.
+    pub(super) fn shown_properties(&self) -> Vec<(String, String)> {
+        let of_coordinator =
+            |key: &str| keys::known(key).iter().any(|known| known.owner == Owner::Coordinator);
+        self.given
+            .iter()
+            .filter(|(key, _)| of_coordinator(key))
+            .filter_map(|(key, given)| {
+                let name = system_properties::name_of(key)?;
+                Some((name, shown_value(key, given).to_owned()))
+            })
+            .collect()
+    }
+
+    /// The lines `key=value` of all files, in their order, secrets hidden.
+    pub(super) fn shown_file_lines(&self) -> String {
+        let mut lines: Vec<_> = self
+            .given
+            .iter()
+            .filter_map(|(key, given)| match &given.origin {
+                Origin::File { path, line } => {
+                    Some((Arc::clone(path), *line, format!("{key}={}\n", shown_value(key, given))))
+                }
+                _ => None,
+            })
+            .collect();
+        lines.sort();
+        lines.into_iter().map(|(.., text)| text).collect()
     }
 
     /// What a key without a value of its own comes to, for the effective configuration.

@@ -38,8 +38,11 @@ pub enum Kind {
 pub enum Use {
     /// It takes effect.
     Used,
-    /// It is accepted with a warning and changes nothing.
+    /// It is accepted with a warning and changes nothing yet.
     Unused,
+    /// It is accepted with a warning: here it can't change anything. The text is the reason, to
+    /// follow "since".
+    Idle(&'static str),
     /// Neglecting it would protect less or risk data, so a value other than the default stops the
     /// start. The text is what isn't built yet.
     Refused(&'static str),
@@ -301,11 +304,12 @@ mod tests {
         for (name, used) in [
             ("ssl.keyStore.location", Use::Refused("TLS")),
             ("authProvider.1", Use::Refused("authentication providers")),
-            ("metricsProvider.httpPort", Use::Unused),
+            ("metricsProvider.httpPort", Use::Used),
             ("listener.name.external.ssl.keystore.location", Use::Refused("TLS and SASL")),
             ("listener.name.external.max.connections", Use::Unused),
             ("host.name", Use::Unused),
-            ("group.1", Use::Refused("an ensemble")),
+            ("group.1", Use::Idle("they are for the members of an ensemble")),
+            ("ssl.quorum.keyStore.location", Use::Idle("they are for the members of an ensemble")),
             ("group.initial.rebalance.delay.ms", Use::Unused),
         ] {
             assert_eq!(known(name).first().map(|known| known.used), Some(used), "{name}");

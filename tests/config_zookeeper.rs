@@ -1,0 +1,209 @@
+//! What ZooKeeper's operators set beside plain keys: members, system properties, the AdminServer and
+//! the metrics page.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use doorkeeper::config::{Configuration, ListenAddress, SystemProperties, load_with};
+
+const ZOO: &str = "tickTime=2000\ndataDir=/var/zk\nclientPort=2181\n";
+
+/// A directory with a `zoo.cfg` that has these lines beside `dataDir`.
+struct Zoo {
+    dir: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Zoo {
+    fn new(text: &str) -> Zoo {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("zoo.cfg");
+        std::fs::write(&path, text.replace("DIR", &dir.path().to_string_lossy())).unwrap();
+        Zoo { dir, path }
+    }
+
+    fn with(self, name: &str, text: &str) -> Zoo {
+        std::fs::write(self.dir.path().join(name), text).unwrap();
+        self
+    }
+
+    fn load(&self, flags: &str) -> Result<Configuration, Vec<String>> {
+        let properties = SystemProperties::new(Some(flags), None, &[]);
+        let dir = format!("{}/", self.dir.path().display());
+        load_with(std::slice::from_ref(&self.path), &[], &properties)
+            .map_err(|e| e.problems.into_iter().map(|line| line.replace(&dir, "")).collect())
+    }
+
+    fn problems(&self) -> String {
+        self.load("").unwrap_err().join("\n")
+    }
+}
+
+#[test]
+fn a_file_rules_over_a_prefixed_property_and_under_a_plain_one() {
+    let zoo = Zoo::new(&format!("{ZOO}snapCount=7000\njute.maxbuffer=2048\n"));
+    let flags = "-Xmx1g -Dzookeeper.snapCount=1 -Dzookeeper.skipACL=yes -Djute.maxbuffer=4096 \
+                 -Dreadonlymode.enabled=true";
+    let coordinator = zoo.load(flags).unwrap().coordinator.unwrap();
+    assert_eq!(coordinator.snap_count, 7_000);
+    assert!(coordinator.skip_acl);
+    assert_eq!(coordinator.jute_max_buffer, 4096);
+    assert_eq!(coordinator.four_letter_whitelist, ["srvr", "isro"]);
+    let shown = [
+        ("jute.maxbuffer".to_owned(), "4096".to_owned()),
+        ("readonlymode.enabled".to_owned(), "true".to_owned()),
+        ("zookeeper.skipACL".to_owned(), "yes".to_owned()),
+        ("zookeeper.snapCount".to_owned(), "7000".to_owned()),
+    ];
+    assert_eq!(coordinator.system_properties, shown);
+}
+
+#[test]
+fn a_bad_property_is_named_with_its_origin() {
+    let problems = Zoo::new(ZOO).load("-Dzookeeper.snapCount=many").unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "snapCount=many (SERVER_JVMFLAGS): expected a whole number from -2147483648 to 2147483647"
+        ]
+    );
+    let configuration = Zoo::new(ZOO).load("-Dzookeeper.snapCuont=5").unwrap();
+    assert_eq!(configuration.unknown.len(), 1, "{:?}", configuration.unknown);
+}
+
+#[test]
+fn an_ensemble_is_refused_with_what_to_do() {
+    let lines = "server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888:observer\n";
+    let problems = Zoo::new(&format!("{ZOO}{lines}")).problems();
+    assert!(
+        problems.starts_with("server.1=a:2888:3888 (zoo.cfg:4): 3 server.N lines")
+            && problems.contains("stop every member")
+            && problems.contains("doorkeeper.take.over.member=true"),
+        "{problems}"
+    );
+    let alone = format!("{ZOO}server.1=a:2888:3888\nstandaloneEnabled=false\n");
+    assert!(Zoo::new(&alone).problems().contains("are an ensemble"));
+    let observer = Zoo::new(&format!("{ZOO}server.1=a:2888:3888:observer\n")).problems();
+    assert!(observer.contains("an observer without an ensemble"), "{observer}");
+    let none = Zoo::new(&format!("{ZOO}standaloneEnabled=false\n")).problems();
+    assert!(none.contains("needs a server.N"), "{none}");
+}
+
+#[test]
+fn a_member_is_taken_over_when_that_is_asked_for() {
+    let text = "tickTime=2000\ndataDir=DIR\ndoorkeeper.take.over.member=true\n\
+        server.1=a:2888:3888;2181\nserver.2=b:2888:3888;127.0.0.1:2182\n";
+    let coordinator = Zoo::new(text).with("myid", "2\n").load("").unwrap().coordinator.unwrap();
+    assert!(coordinator.take_over_member);
+    assert_eq!(coordinator.ensemble.own_id, Some(2));
+    assert_eq!(coordinator.ensemble.members.len(), 2);
+    assert_eq!(coordinator.ensemble.members[1].addresses[0].host, "b");
+    let expected = ListenAddress { host: "127.0.0.1".to_owned(), port: 2182 };
+    assert_eq!(coordinator.client_address, expected, "that of its own line");
+    let broken = Zoo::new(text).with("myid", "two\n").problems();
+    assert!(broken.starts_with("myid: expected a number"), "{broken}");
+}
+
+#[test]
+fn a_single_server_line_is_a_standalone_server() {
+    let text = "dataDir=DIR\nserver.1=localhost:2888:3888:participant;2185\n";
+    let configuration = Zoo::new(text).load("-Dzookeeper.admin.enableServer=false").unwrap();
+    assert!(configuration.warnings[0].contains("runs standalone"), "{:?}", configuration.warnings);
+    assert_eq!(configuration.coordinator.unwrap().client_address.port, 2185);
+    let other = format!("{ZOO}server.1=localhost:2888:3888;2185\n");
+    let problems = Zoo::new(&other).problems();
+    assert!(problems.contains("differs from the client address 0.0.0.0:2185"), "{problems}");
+}
+
+#[test]
+fn the_dynamic_file_is_read() {
+    let text = "dataDir=DIR\ndynamicConfigFile=DIR/zoo.cfg.dynamic\n";
+    let zoo = || Zoo::new(text);
+    let one = zoo().with("zoo.cfg.dynamic", "server.1=localhost:2888:3888;2185\n").load("");
+    assert_eq!(one.unwrap().coordinator.unwrap().client_address.port, 2185);
+    let several = zoo().with("zoo.cfg.dynamic", "server.1=a:1:2;5\nserver.2=b:1:2;5\n").problems();
+    assert!(several.contains("server.1=a:1:2;5 (zoo.cfg.dynamic:1): 2 server.N"), "{several}");
+    assert!(zoo().problems().contains("can't read zoo.cfg.dynamic: No such file"));
+    for (dynamic, expected) in [
+        ("version=100000000\nserver.1=a:1:2;5\n", "is in its name"),
+        ("clientPort=2181\nserver.1=a:1:2;5\n", "server.N, group.N and weight.N only"),
+        ("server.1=a\n", "server.1=a (zoo.cfg.dynamic:1): expected host:port:port"),
+    ] {
+        let problems = zoo().with("zoo.cfg.dynamic", dynamic).problems();
+        assert!(problems.contains(expected), "{dynamic}: {problems}");
+    }
+    let both = Zoo::new(&format!("{text}server.1=a:1:2\n")).with("zoo.cfg.dynamic", "");
+    assert!(both.problems().contains("it must stand in that file"));
+}
+
+#[test]
+fn the_admin_server_is_on_loopback_and_off_in_the_embedded_default() {
+    let admin = |lines: &str| {
+        let configuration = Zoo::new(&format!("{ZOO}{lines}")).load("").unwrap();
+        configuration.coordinator.unwrap().admin
+    };
+    let default = admin("").unwrap();
+    assert_eq!(default.address, ListenAddress { host: "127.0.0.1".to_owned(), port: 8080 });
+    assert!(!default.address_given && default.snapshot_enabled && default.restore_enabled);
+    assert_eq!(default.command_url, "/commands");
+    assert_eq!(default.rate_limit_interval, Duration::from_secs(300));
+    let set = admin(
+        "admin.serverAddress=0.0.0.0\nadmin.serverPort=0\nadmin.commandURL=/zk/\n\
+         admin.rateLimiterIntervalInMS=0\nadmin.restore.enabled=false\nadmin.idleTimeout=10\n",
+    )
+    .unwrap();
+    assert_eq!(set.address, ListenAddress { host: "0.0.0.0".to_owned(), port: 0 });
+    assert!(set.address_given && !set.restore_enabled);
+    assert_eq!((set.command_url.as_str(), set.idle_timeout), ("/zk", Duration::from_millis(10)));
+    assert_eq!(admin("admin.enableServer=false\n"), None);
+    assert_eq!(
+        load_with(&[], &[], &SystemProperties::default()).unwrap().coordinator.unwrap().admin,
+        None
+    );
+    let bad = Zoo::new(&format!("{ZOO}admin.commandURL=commands\n")).problems();
+    assert!(bad.contains("expected a path"), "{bad}");
+}
+
+#[test]
+fn the_metrics_page_is_there_when_its_provider_is_named() {
+    const CLASS: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
+    let page = |lines: &str| {
+        let configuration = Zoo::new(&format!("{ZOO}{lines}")).load("").unwrap();
+        configuration.coordinator.unwrap().metrics_page
+    };
+    assert_eq!(page(""), None);
+    let set = page(&format!(
+        "metricsProvider.className={CLASS}\nmetricsProvider.httpHost=127.0.0.1\n\
+         metricsProvider.httpPort=7001\nmetricsProvider.exportJvmInfo=true\n"
+    ));
+    let expected = ListenAddress { host: "127.0.0.1".to_owned(), port: 7001 };
+    assert_eq!(set.unwrap().address, expected);
+    let other = Zoo::new(&format!("{ZOO}metricsProvider.className=com.example.Mine\n")).problems();
+    assert!(other.contains("doorkeeper runs no Java classes"), "{other}");
+}
+
+#[test]
+fn what_is_shown_of_the_files_has_no_secrets() {
+    let text =
+        format!("{ZOO}DigestAuthenticationProvider.superDigest=super:hunter2\nsnapCount=9\n");
+    let coordinator = Zoo::new(&text).load("").unwrap().coordinator.unwrap();
+    let expected = format!("{ZOO}DigestAuthenticationProvider.superDigest=[hidden]\nsnapCount=9\n");
+    assert_eq!(coordinator.initial_configuration, expected);
+    assert!(!format!("{:?}", coordinator.system_properties).contains("hunter2"));
+}
+
+#[test]
+fn storage_keys_have_their_units() {
+    let text = format!(
+        "{ZOO}txnLogSizeLimitInKb=3\nfsync.warningthresholdms=20\n\
+         datadir.autocreate=false\nserializeLastProcessedZxid.enabled=false\n\
+         clientPortListenBacklog=50\nclientTcpKeepAlive=true\n"
+    );
+    let coordinator = Zoo::new(&text).load("").unwrap().coordinator.unwrap();
+    assert_eq!(coordinator.txn_log_size_limit, 3 << 10);
+    assert_eq!(coordinator.fsync_warning_threshold, Duration::from_millis(20));
+    assert!(!coordinator.data_dir_autocreate && !coordinator.serialize_last_zxid);
+    assert_eq!(coordinator.client_port_listen_backlog, Some(50));
+    assert!(coordinator.client_tcp_keep_alive);
+}
