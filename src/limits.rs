@@ -39,6 +39,9 @@ pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// them. Beyond it the snapshot is given up.
 pub const SNAPSHOT_BUFFER_MAX: usize = 256 << 20;
 
+/// How long after a snapshot that could not be written, as on a full disk, the next one is tried.
+pub const SNAPSHOT_RETRY: Duration = Duration::from_secs(60);
+
 /// Bytes of transactions that may wait for one fsync: the most that a power cut can tear at the end
 /// of the log, so that a tear with whole records further behind it is damage.
 pub const LOG_BATCH_BYTES: usize = 4 << 20;

@@ -1,6 +1,8 @@
 //! Answers what only reads, or changes only the connection's own watches. A reply and the watch that
 //! it registers are one step: the caller holds the database all along.
 
+use std::sync::atomic::Ordering;
+
 use crate::limits;
 use crate::zookeeper::acl;
 use crate::zookeeper::auth::{self, AuthId};
@@ -15,6 +17,9 @@ use crate::zookeeper::watch::{EventType, Watches};
 
 /// The zxid of an event that `setWatches` catches up.
 const ZXID_NONE: i64 = -1;
+
+/// Where the servers of an ensemble are named (`ZooDefs.CONFIG_NODE`).
+const ENSEMBLE_CONFIG: &str = "/zookeeper/config";
 
 /// Who reads, and when.
 pub struct Reading<'a> {
@@ -64,7 +69,7 @@ impl Reading<'_> {
                 if *watch {
                     self.watch(|watches, id| watches.add_data(path, id));
                 }
-                self.reply(|out| put_data(&node, out));
+                self.reply(|out| self.put_data(&node, out));
             }
             ReadRequest::Exists { path, watch } => self.exists(path, *watch)?,
             ReadRequest::GetChildren { path, watch, with_stat } => {
@@ -153,7 +158,7 @@ impl Reading<'_> {
                     }
                     Ok(node) => {
                         reply::multi_header(out, OpCode::GetData.number(), false, 0);
-                        put_data(&node, out);
+                        self.put_data(&node, out);
                     }
                     Err(code) => reply::multi_error(out, code.number()),
                 }
@@ -239,15 +244,22 @@ impl Reading<'_> {
         }
     }
 
+    /// Data and stat; of the configuration of an ensemble that is gone, as if it were empty.
+    fn put_data(&self, node: &NodeRef<'_>, out: &mut Vec<u8>) {
+        let mut stat = node.stat();
+        if node.path() == ENSEMBLE_CONFIG && self.state.config_hidden.load(Ordering::Relaxed) {
+            stat.data_length = 0;
+            out.write_buffer(Some(&[]));
+        } else {
+            out.write_buffer(node.data());
+        }
+        stat.write(out);
+    }
+
     fn reply(&self, body: impl FnOnce(&mut Vec<u8>)) {
         let zxid = self.zxid();
         self.connection.send(1, |out| reply::ok(out, self.xid, zxid, body));
     }
-}
-
-fn put_data(node: &NodeRef<'_>, out: &mut Vec<u8>) {
-    out.write_buffer(node.data());
-    node.stat().write(out);
 }
 
 fn put_children(node: &NodeRef<'_>, out: &mut Vec<u8>) {

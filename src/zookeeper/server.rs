@@ -78,6 +78,7 @@ impl Coordinator {
         let state = State::new(config, database, sessions, storage.snapshot_writer());
         let state = Arc::new(state);
         state.client_port.store(client_address.port(), Ordering::Relaxed);
+        state.config_hidden.store(storage.recovery().member, Ordering::Relaxed);
         set_gauges_on_scrape(&state);
 
         let (failed_sender, failed) = watch::channel(None);

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::state::State;
 use super::storage::{SnapshotWriter, Storage, StorageError};
+use crate::limits::SNAPSHOT_RETRY;
 
 /// Starts snapshots, one at a time.
 #[derive(Debug)]
@@ -13,6 +17,8 @@ pub struct Snapshots {
     state: Arc<State>,
     writer: SnapshotWriter,
     running: Arc<AtomicBool>,
+    /// When the last one failed, if it did.
+    failed: Arc<Mutex<Option<Instant>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -20,7 +26,14 @@ impl Snapshots {
     /// Nothing is started yet.
     pub fn new(state: Arc<State>, storage: &Storage) -> Self {
         let writer = storage.snapshot_writer();
-        Snapshots { state, writer, running: Arc::new(AtomicBool::new(false)), thread: None }
+        let (running, failed) = (Arc::default(), Arc::default());
+        Snapshots { state, writer, running, failed, thread: None }
+    }
+
+    /// Whether it is time for a snapshot at `now`: enough was logged, or the last one failed a while ago.
+    pub fn due(&self, storage: &Storage, now: Instant) -> bool {
+        storage.snapshot_due()
+            || self.failed.lock().is_some_and(|failed| now.duration_since(failed) >= SNAPSHOT_RETRY)
     }
 
     /// Begins a snapshot of this moment, with a new log behind it, unless one is being taken. To be
@@ -34,6 +47,8 @@ impl Snapshots {
             return Ok(());
         };
         storage.roll()?;
+        let failed = Arc::clone(&self.failed);
+        *failed.lock() = None;
         let (state, writer) = (Arc::clone(&self.state), self.writer.clone());
         let running = Arc::clone(&self.running);
         let thread = std::thread::Builder::new().name("zookeeper-snapshot".to_owned());
@@ -44,7 +59,14 @@ impl Snapshots {
                     tracing::debug!(?info, "snapshot written");
                 }
                 // The logs hold everything; only the next start takes longer.
-                Err(error) => tracing::error!(%error, "a snapshot could not be written"),
+                Err(error) => {
+                    if error.is_full_disk() {
+                        tracing::warn!(%error, retry = ?SNAPSHOT_RETRY, "no room for a snapshot");
+                    } else {
+                        tracing::error!(%error, retry = ?SNAPSHOT_RETRY, "a snapshot could not be written");
+                    }
+                    *failed.lock() = Some(Instant::now());
+                }
             }
             running.store(false, Ordering::Release);
         });

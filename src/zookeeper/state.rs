@@ -47,6 +47,9 @@ pub struct State {
     pub disk: SnapshotWriter,
     /// The port that clients connect to.
     pub client_port: AtomicU16,
+    /// Whether `/zookeeper/config` is served empty: it names the servers of an ensemble that this one
+    /// was taken over from, and clients that follow it would go there.
+    pub config_hidden: AtomicBool,
     started: Instant,
     next_connection: AtomicU64,
 }
@@ -71,6 +74,7 @@ impl State {
             draining: AtomicBool::new(false),
             disk,
             client_port: AtomicU16::new(0),
+            config_hidden: AtomicBool::new(false),
             started: Instant::now(),
             next_connection: AtomicU64::new(1),
         }

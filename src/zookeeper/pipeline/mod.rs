@@ -88,6 +88,9 @@ impl Pipeline {
             }
         }
         self.snapshots.finish();
+        if let Err(error) = self.storage.close() {
+            tracing::warn!(%error, "the end of the transaction log can't be noted");
+        }
     }
 
     fn batch(&mut self, batch: &mut Vec<Job>) -> Result<(), StorageError> {
@@ -117,7 +120,7 @@ impl Pipeline {
         for connection in self.touched.drain(..) {
             direct -= usize::from(connection.deliver(direct > 0));
         }
-        if self.storage.snapshot_due() {
+        if self.snapshots.due(&self.storage, self.now) {
             self.snapshots.start(&mut self.storage)?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use tracing::warn;
 
 use super::error::StorageError;
+use crate::config::SnapshotCompression;
 use crate::durable_file;
 
 /// ZooKeeper ignores it, and we ignore nothing that ZooKeeper has: two of us exclude each other.
@@ -15,19 +16,40 @@ const LOCK_FILE: &str = "doorkeeper.lock";
 
 /// How a snapshot is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Packing {
+pub(crate) enum Packing {
     Plain,
     Gzip,
     Snappy,
 }
 
+impl From<SnapshotCompression> for Packing {
+    fn from(compression: SnapshotCompression) -> Self {
+        match compression {
+            SnapshotCompression::None => Packing::Plain,
+            SnapshotCompression::Gzip => Packing::Gzip,
+            SnapshotCompression::Snappy => Packing::Snappy,
+        }
+    }
+}
+
+impl Packing {
+    /// What a snapshot's name ends in.
+    fn extension(self) -> &'static str {
+        match self {
+            Packing::Plain => "",
+            Packing::Gzip => ".gz",
+            Packing::Snappy => ".snappy",
+        }
+    }
+}
+
 /// A log or a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DataFile {
+pub(crate) struct DataFile {
     /// The zxid in its name: a log's first, a snapshot's last.
-    pub(super) zxid: i64,
-    pub(super) path: PathBuf,
-    pub(super) packing: Packing,
+    pub(crate) zxid: i64,
+    pub(crate) path: PathBuf,
+    pub(crate) packing: Packing,
 }
 
 /// The two `version-2` folders, which may be one.
@@ -37,7 +59,9 @@ pub struct Directories {
     pub snapshots: PathBuf,
     /// Where logs are.
     pub logs: PathBuf,
-    initialize_marker: PathBuf,
+    /// `dataDir`.
+    pub(super) data_dir: PathBuf,
+    data_log_dir: PathBuf,
 }
 
 /// Held as long as the directories are used.
@@ -64,20 +88,36 @@ impl Directories {
         if logs != snapshots {
             locks.push(lock(data_log_dir)?);
         }
-        let initialize_marker = data_log_dir.join("initialize");
-        Ok((Directories { snapshots, logs, initialize_marker }, Locks { _files: locks }))
+        let (data_dir, data_log_dir) = (data_dir.to_owned(), data_log_dir.to_owned());
+        Ok((Directories { snapshots, logs, data_dir, data_log_dir }, Locks { _files: locks }))
     }
 
-    /// Refuses what ZooKeeper refuses, and what is not ours to write to.
-    pub(super) fn check(&self) -> Result<(), StorageError> {
-        for folder in [&self.snapshots, &self.logs] {
-            for name in ["acceptedEpoch", "currentEpoch"] {
-                let path = folder.join(name);
-                if path.exists() {
-                    return Err(StorageError::Ensemble { path });
-                }
-            }
+    /// The folders as they are: nothing is made, nothing is locked.
+    pub(crate) fn at(data_dir: &Path, data_log_dir: &Path) -> Directories {
+        let below = |root: &Path| {
+            let folder = root.join("version-2");
+            // A copy of a `version-2` is named by itself.
+            if folder.is_dir() { folder } else { root.to_owned() }
+        };
+        Directories {
+            snapshots: below(data_dir),
+            logs: below(data_log_dir),
+            data_dir: data_dir.to_owned(),
+            data_log_dir: data_log_dir.to_owned(),
         }
+    }
+
+    /// Each folder of files and the folder that it is in; one pair if both are one.
+    pub(super) fn roots(&self) -> Vec<(&Path, &Path)> {
+        let mut roots = vec![(self.data_dir.as_path(), self.snapshots.as_path())];
+        if self.logs != self.snapshots {
+            roots.push((self.data_log_dir.as_path(), self.logs.as_path()));
+        }
+        roots
+    }
+
+    /// Refuses folders that are mixed up, as ZooKeeper does.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
         if self.logs != self.snapshots {
             let misplaced = |folder: &Path, prefix: &str, what: &'static str| match names(folder)?
                 .into_iter()
@@ -92,24 +132,26 @@ impl Directories {
         Ok(())
     }
 
-    /// Removes snapshots that were being written when the process died.
+    /// Removes what was being written when the process died.
     pub(super) fn remove_temporaries(&self) -> Result<(), StorageError> {
-        for name in names(&self.snapshots)? {
-            if name.starts_with("tmp.snapshot.") {
-                let path = self.snapshots.join(name);
-                fs::remove_file(&path).map_err(StorageError::io(&path, "remove"))?;
+        for (_, folder) in self.roots() {
+            for name in names(folder)? {
+                if name.starts_with("tmp.") {
+                    let path = folder.join(name);
+                    fs::remove_file(&path).map_err(StorageError::io(&path, "remove"))?;
+                }
             }
         }
         Ok(())
     }
 
     /// The logs, oldest first.
-    pub(super) fn list_logs(&self) -> Result<Vec<DataFile>, StorageError> {
+    pub(crate) fn list_logs(&self) -> Result<Vec<DataFile>, StorageError> {
         list(&self.logs, "log", |suffix| suffix.is_none().then_some(Packing::Plain))
     }
 
     /// The snapshots, oldest first.
-    pub(super) fn list_snapshots(&self) -> Result<Vec<DataFile>, StorageError> {
+    pub(crate) fn list_snapshots(&self) -> Result<Vec<DataFile>, StorageError> {
         list(&self.snapshots, "snapshot", |suffix| match suffix {
             None => Some(Packing::Plain),
             Some("gz") => Some(Packing::Gzip),
@@ -122,15 +164,16 @@ impl Directories {
         self.logs.join(format!("log.{zxid:x}"))
     }
 
-    pub(super) fn snapshot_path(&self, zxid: i64) -> PathBuf {
-        self.snapshots.join(format!("snapshot.{zxid:x}"))
+    pub(super) fn snapshot_path(&self, zxid: i64, packing: Packing) -> PathBuf {
+        self.snapshots.join(format!("snapshot.{zxid:x}{}", packing.extension()))
     }
 
     /// The file `initialize` says that an empty start is meant. It counts once.
     pub(super) fn remove_initialize_marker(&self) -> Result<(), StorageError> {
-        match durable_file::remove(&self.initialize_marker) {
+        let marker = self.data_log_dir.join("initialize");
+        match durable_file::remove(&marker) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StorageError::io(&self.initialize_marker, "remove")(error))
+                Err(StorageError::io(&marker, "remove")(error))
             }
             _ => Ok(()),
         }
@@ -157,7 +200,23 @@ fn lock(root: &Path) -> Result<File, StorageError> {
     Ok(file)
 }
 
-fn names(folder: &Path) -> Result<Vec<String>, StorageError> {
+/// Locks the directory `root` as a server does, unless it was never locked by any.
+pub(crate) fn lock_offline(root: &Path) -> Result<Option<impl Sized + use<>>, StorageError> {
+    let path = root.join(LOCK_FILE);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StorageError::io(&path, "open")(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::Locked { path }),
+        Err(error) => Err(StorageError::io(&path, "lock")(error.into())),
+    }
+}
+
+/// The names in a folder, sorted.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, StorageError> {
     let failed = || StorageError::io(folder, "list");
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed())? {

@@ -23,10 +23,38 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// The directory of an ensemble's member.
-    #[error("{}: this data directory belongs to a member of a ZooKeeper ensemble, whose other members would lose or undo what is written here; start on a copy of the directory without this file if that is wanted", path.display())]
+    #[error("{}: this data directory belongs to a member of a ZooKeeper ensemble, and its epoch files say so; to take over from the ensemble, stop all of its servers and start on the directory of the one with the last zxid, with doorkeeper.take.over.member=true", path.display())]
     Ensemble {
+        /// The folder of the epoch files.
+        path: PathBuf,
+    },
+    /// An epoch file of an ensemble's member that cannot be used.
+    #[error("{}: {what}", path.display())]
+    Epoch {
         /// The epoch file.
         path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Another user's directory.
+    #[error("{}: this data directory belongs to user {owner}, and this process runs as user {user}: its files would stop a server of the owner's; start it as user {owner}", path.display())]
+    Owner {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        user: u32,
+    },
+    /// Nodes with a time to live, which are switched off.
+    #[error("{}: node {node} has a time to live (there are {count} such nodes), and extendedTypesEnabled is off: ZooKeeper would delete them; set extendedTypesEnabled=true", path.display())]
+    TimeToLive {
+        /// The folder of the snapshots.
+        path: PathBuf,
+        /// One of them.
+        node: String,
+        /// How many there are.
+        count: usize,
     },
     /// `dataDir` and `dataLogDir` are mixed up.
     #[error("{}: {what}; check whether dataDir and dataLogDir are what they were", path.display())]
@@ -72,6 +100,14 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether a disk, or what this user may use of it, is full: it may have room again later.
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, StorageError::Io { source, .. } if matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ))
+    }
+
     /// Names the file and the attempt for an error of the operating system.
     pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> StorageError {
         let path = path.to_owned();

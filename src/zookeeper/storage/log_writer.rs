@@ -1,16 +1,14 @@
 //! The transaction log, written: buffered records, one write and one fdatasync for a batch.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::adler32::Adler32;
 use super::directory::Directories;
+use super::disk::{Disk, DiskFile, write_all_at};
 use super::error::StorageError;
 use super::log_reader::FILE_HEADER;
 use super::{StorageConfig, log_reader};
-use crate::durable_file;
 use crate::limits::LOG_BATCH_BYTES;
 use crate::zookeeper::txn::record::{self, Txn, TxnDigest, TxnHeader};
 
@@ -31,6 +29,7 @@ static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 #[derive(Debug)]
 pub(super) struct LogWriter {
     directories: Arc<Directories>,
+    disk: Arc<dyn Disk>,
     pre_alloc_size: u64,
     force_sync: bool,
     last_zxid: i64,
@@ -39,10 +38,21 @@ pub(super) struct LogWriter {
     failed: bool,
 }
 
+/// What became of an append.
+#[derive(Debug)]
+pub(super) struct Appended {
+    /// The record's length.
+    pub(super) bytes: usize,
+    /// As [`LogWriter::commit`] returns it, if the batch was full.
+    pub(super) begun: Option<i64>,
+}
+
 #[derive(Debug)]
 struct OpenLog {
-    file: File,
+    file: Box<dyn DiskFile>,
     path: PathBuf,
+    /// The zxid in its name.
+    first: i64,
     /// Bytes written.
     position: u64,
     /// Bytes that the file system has allocated.
@@ -56,11 +66,13 @@ struct OpenLog {
 impl LogWriter {
     pub(super) fn new(
         directories: Arc<Directories>,
+        disk: Arc<dyn Disk>,
         config: &StorageConfig,
         last_zxid: i64,
     ) -> Self {
         LogWriter {
             directories,
+            disk,
             pre_alloc_size: config.pre_alloc_size,
             force_sync: config.force_sync,
             last_zxid,
@@ -70,14 +82,14 @@ impl LogWriter {
         }
     }
 
-    /// Adds a record to the batch; returns its length. A batch that would be longer than what recovery
+    /// Adds a record to the batch. A batch that would be longer than what recovery
     /// expects to be torn is committed first.
     pub(super) fn append(
         &mut self,
         header: &TxnHeader,
         txn: &Txn,
         digest: Option<TxnDigest>,
-    ) -> Result<usize, StorageError> {
+    ) -> Result<Appended, StorageError> {
         if header.zxid <= self.last_zxid {
             return Err(StorageError::Order { zxid: header.zxid, last: self.last_zxid });
         }
@@ -85,9 +97,8 @@ impl LogWriter {
             + record::HEADER_LEN
             + txn.encoded_len()
             + record::DIGEST_LEN;
-        if self.buffer.len() + estimate > LOG_BATCH_BYTES {
-            self.commit()?;
-        }
+        let early =
+            if self.buffer.len() + estimate > LOG_BATCH_BYTES { self.commit()? } else { None };
         if self.failed {
             return Err(StorageError::Failed);
         }
@@ -107,34 +118,43 @@ impl LogWriter {
         self.buffer[start + 8..start + 12].copy_from_slice(&length.to_be_bytes());
         self.buffer.push(log_reader::END_OF_RECORD);
         self.last_zxid = header.zxid;
-        Ok(self.buffer.len() - start)
+        Ok(Appended { bytes: self.buffer.len() - start, begun: early })
     }
 
     /// Writes and fsyncs the batch. After a failure nobody knows what is on the disk, so nothing is
-    /// ever tried again.
-    pub(super) fn commit(&mut self) -> Result<(), StorageError> {
+    /// ever tried again. Returns the log's first zxid if the batch was its first one.
+    pub(super) fn commit(&mut self) -> Result<Option<i64>, StorageError> {
         if self.failed {
             return Err(StorageError::Failed);
         }
-        let Some(log) = &mut self.file else { return Ok(()) };
+        let Some(log) = &mut self.file else { return Ok(None) };
         if self.buffer.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let result = log.write(&self.buffer, self.pre_alloc_size, self.force_sync);
+        let begun = (log.position == 0).then_some(log.first);
+        let result = log.write(&*self.disk, &self.buffer, self.pre_alloc_size, self.force_sync);
         self.failed = result.is_err();
         result?;
         if self.buffer.capacity() > BUFFER_KEPT {
             self.buffer = Vec::new();
         }
         self.buffer.clear();
-        Ok(())
+        Ok(begun)
     }
 
-    /// Ends the file; the next record begins another.
-    pub(super) fn roll(&mut self) -> Result<(), StorageError> {
-        self.commit()?;
+    /// Ends the file; the next record begins another. The batch must have been committed.
+    pub(super) fn roll(&mut self) {
         self.file = None;
-        Ok(())
+    }
+
+    /// Takes nothing any more.
+    pub(super) fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// The last transaction that was added.
+    pub(super) fn last_zxid(&self) -> i64 {
+        self.last_zxid
     }
 
     pub(super) fn pending_bytes(&self) -> usize {
@@ -145,29 +165,24 @@ impl LogWriter {
         self.file.as_ref().map_or(0, |log| log.position)
     }
 
-    /// A file of that name can only be one whose first record was torn: recovery would have read any
-    /// other, and be past its zxid.
+    /// Recovery has removed any file of that name: it would be past the zxid of one that holds a record.
     fn create(&self, zxid: i64) -> Result<OpenLog, StorageError> {
         let path = self.directories.log_path(zxid);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(StorageError::io(&path, "create"))?;
-        Ok(OpenLog { file, path, position: 0, zeroed: 0, length: 0, named: false })
+        let file = self.disk.create(&path).map_err(StorageError::io(&path, "create"))?;
+        Ok(OpenLog { file, path, first: zxid, position: 0, zeroed: 0, length: 0, named: false })
     }
 }
 
 impl OpenLog {
     fn write(
         &mut self,
+        disk: &dyn Disk,
         batch: &[u8],
         pre_alloc_size: u64,
         force_sync: bool,
     ) -> Result<(), StorageError> {
         let failed = |action| StorageError::io(&self.path, action);
-        self.file.write_all_at(batch, self.position).map_err(failed("write"))?;
+        write_all_at(&*self.file, batch, self.position).map_err(failed("write"))?;
         let end = self.position + batch.len() as u64;
         if pre_alloc_size > 0 && end + PRE_ALLOC_MARGIN >= self.length {
             let length = (end + PRE_ALLOC_MARGIN).next_multiple_of(pre_alloc_size);
@@ -179,12 +194,12 @@ impl OpenLog {
             if end > self.zeroed && self.length > end {
                 let ahead = end.clamp(ZEROS_AHEAD_MIN, ZEROS_AHEAD_MAX).min(self.length - end);
                 let zeros = usize::try_from(ahead).map_or(&ZEROS[..], |ahead| &ZEROS[..ahead]);
-                self.file.write_all_at(zeros, end).map_err(failed("write"))?;
+                write_all_at(&*self.file, zeros, end).map_err(failed("write"))?;
                 self.zeroed = end + ahead;
             }
             self.file.sync_data().map_err(failed("fdatasync"))?;
             if !self.named {
-                durable_file::sync_parent(&self.path).map_err(failed("fsync of its folder"))?;
+                disk.sync_parent(&self.path).map_err(failed("fsync of its folder"))?;
                 self.named = true;
             }
         }

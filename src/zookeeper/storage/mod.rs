@@ -6,29 +6,40 @@
 //! All I/O here blocks.
 
 mod adler32;
-mod directory;
+pub(crate) mod directory;
+mod disk;
+pub(crate) mod epochs;
 mod error;
-mod log_reader;
+mod handover;
+pub(crate) mod log_reader;
 mod log_writer;
-mod recovery;
-mod snapshot_reader;
+pub(crate) mod marker;
+mod owner;
+mod packing;
+pub(crate) mod recovery;
+pub(crate) mod snapshot_reader;
 mod snapshot_writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use self::directory::Directories;
+pub use self::disk::{Disk, DiskFile, FileSystem};
 pub use self::error::StorageError;
 pub use self::log_reader::{Entry, LogReader, Opened};
 pub use self::recovery::Recovery;
 pub use self::snapshot_reader::{Loaded, SnapshotError, read_snapshot};
 pub use self::snapshot_writer::{SnapshotInfo, SnapshotWriter};
 
-use self::directory::Locks;
+use self::directory::{Locks, Packing};
+use self::epochs::Epochs;
 use self::log_writer::LogWriter;
+use self::marker::{Marker, Position};
+use self::recovery::{ReadOptions, Recovered};
 use super::database::Database;
+use super::stat::Ownership;
 use super::txn::record::{DIGEST_VERSION, Txn, TxnDigest, TxnHeader};
-use crate::config::CoordinatorConfig;
+use crate::config::{CoordinatorConfig, SnapshotCompression};
 
 /// What the storage needs to know. Defaults are Apache ZooKeeper's.
 #[derive(Debug, Clone)]
@@ -49,6 +60,12 @@ pub struct StorageConfig {
     pub snap_count: u64,
     /// `snapSizeLimitInKb`, in bytes; 0 = no limit.
     pub snap_size_limit: u64,
+    /// `snapshot.compression.method`.
+    pub snapshot_compression: SnapshotCompression,
+    /// `extendedTypesEnabled`.
+    pub extended_types_enabled: bool,
+    /// `doorkeeper.take.over.member`.
+    pub take_over_member: bool,
 }
 
 impl From<&CoordinatorConfig> for StorageConfig {
@@ -62,6 +79,9 @@ impl From<&CoordinatorConfig> for StorageConfig {
             trust_empty_snapshot: config.trust_empty_snapshot,
             snap_count: config.snap_count,
             snap_size_limit: config.snap_size_limit,
+            snapshot_compression: config.snapshot_compression,
+            extended_types_enabled: config.extended_types_enabled,
+            take_over_member: config.take_over_member,
         }
     }
 }
@@ -73,6 +93,8 @@ pub struct Storage {
     log: LogWriter,
     snapshots: SnapshotWriter,
     recovery: Recovery,
+    directories: Arc<Directories>,
+    marker: Marker,
     snap_count: u64,
     snap_size_limit: u64,
     since_snapshot: Since,
@@ -91,18 +113,49 @@ impl Storage {
     /// Locks the directory, loads what is in it, and leaves it so that ZooKeeper could start on it:
     /// a snapshot is there, and no log ends in what it cannot skip.
     pub fn open(config: &StorageConfig) -> Result<(Storage, Database), StorageError> {
+        Storage::open_on(config, Arc::new(FileSystem))
+    }
+
+    /// The same, with log and snapshots written through `disk`.
+    pub fn open_on(
+        config: &StorageConfig,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Storage, Database), StorageError> {
+        owner::check(&config.data_dir)?;
+        owner::check(&config.data_log_dir)?;
         let (directories, locks) = Directories::open(&config.data_dir, &config.data_log_dir)?;
         directories.check()?;
+        let epochs = Epochs::read(&directories.snapshots)?;
+        if epochs.is_some() && !config.take_over_member {
+            return Err(StorageError::Ensemble { path: directories.snapshots.clone() });
+        }
+        let options = ReadOptions {
+            digest_enabled: config.digest_enabled,
+            trust_empty_snapshot: config.trust_empty_snapshot,
+        };
+        let mut recovered = recovery::recover(&directories, options)?;
+        if !config.extended_types_enabled {
+            refuse_time_to_live(&directories, &recovered.database)?;
+        }
+        // Up to here nothing was changed.
+        let marker = take_over(&directories, &mut recovered, epochs)?;
+        let Recovered { mut database, mut recovery, cuts } = recovered;
+        for cut in cuts {
+            cut.make()?;
+        }
+        recovery.last_zxid = database.tree.last_zxid();
         let directories = Arc::new(directories);
-        let snapshots = SnapshotWriter::new(directories.clone());
-        let (mut database, recovery) = recovery::recover(&directories, config)?;
+        let packing = Packing::from(config.snapshot_compression);
+        let snapshots =
+            SnapshotWriter::new(Arc::clone(&directories), Arc::clone(&disk), packing);
         if recovery.snapshot_needed {
             snapshots.write_now(&mut database)?;
         }
         directories.remove_initialize_marker()?;
         directories.remove_temporaries()?;
+        marker.write(&directories.data_dir)?;
         let mut storage = Storage {
-            log: LogWriter::new(directories, config, recovery.last_zxid),
+            log: LogWriter::new(Arc::clone(&directories), disk, config, recovery.last_zxid),
             snapshots,
             snap_count: config.snap_count,
             snap_size_limit: config.snap_size_limit,
@@ -112,6 +165,8 @@ impl Storage {
             },
             threshold: Since { transactions: 0, bytes: 0 },
             recovery,
+            directories,
+            marker,
             _locks: locks,
         };
         storage.choose_threshold();
@@ -133,16 +188,39 @@ impl Storage {
     ) -> Result<(), StorageError> {
         let digest = digest
             .map(|digest| TxnDigest { version: DIGEST_VERSION, tree_digest: digest.cast_signed() });
-        let bytes = self.log.append(header, txn, digest)?;
+        let appended = self.log.append(header, txn, digest)?;
+        if let Some(log) = appended.begun {
+            self.note_log(log);
+        }
         self.since_snapshot.transactions += 1;
-        self.since_snapshot.bytes += bytes as u64;
+        self.since_snapshot.bytes += appended.bytes as u64;
         Ok(())
     }
 
     /// Writes the batch and fsyncs it, once. After an error nothing can be written any more, and
     /// whether the batch is durable is unknown: the process must stop.
     pub fn commit(&mut self) -> Result<(), StorageError> {
-        self.log.commit()
+        if let Some(log) = self.log.commit()? {
+            self.note_log(log);
+        }
+        Ok(())
+    }
+
+    /// Commits, and notes that nothing was written behind it. Nothing can be added any more.
+    pub fn close(&mut self) -> Result<(), StorageError> {
+        self.commit()?;
+        self.log.fail();
+        self.marker = Marker { last_zxid: self.log.last_zxid(), stopped: true, ..self.marker };
+        self.marker.write(&self.directories.data_dir)
+    }
+
+    /// Notes that a log was begun, whose first batch is durable.
+    fn note_log(&mut self, log: i64) {
+        self.marker = Marker { last_zxid: log, log: Some(log), stopped: false, ..self.marker };
+        if let Err(error) = self.marker.write(&self.directories.data_dir) {
+            // The next start takes it that ZooKeeper wrote last: it keeps more than it has to.
+            tracing::warn!(%error, "the marker of what was written here can't be written");
+        }
     }
 
     /// Bytes of the batch so far.
@@ -158,7 +236,8 @@ impl Storage {
 
     /// Commits, and lets the next transaction begin a new log file. Goes with the begin of a snapshot.
     pub fn roll(&mut self) -> Result<(), StorageError> {
-        self.log.roll()?;
+        self.commit()?;
+        self.log.roll();
         self.since_snapshot = Since { transactions: 0, bytes: 0 };
         self.choose_threshold();
         Ok(())
@@ -180,6 +259,70 @@ impl Storage {
         let choose = |whole: u64| whole / 2 + rand::random_range(0..=whole.div_ceil(2));
         self.threshold =
             Since { transactions: choose(self.snap_count), bytes: choose(self.snap_size_limit) };
+    }
+}
+
+/// What is due before the first write, if somebody else wrote here last: the files are kept as they are,
+/// and a member's epoch goes up. The zxid of a member's begins with its epoch.
+fn take_over(
+    directories: &Directories,
+    recovered: &mut Recovered,
+    epochs: Option<Epochs>,
+) -> Result<Marker, StorageError> {
+    let Recovered { database, recovery, .. } = recovered;
+    let last_zxid = database.tree.last_zxid();
+    let found = Position {
+        last_zxid,
+        last_logged: recovery.last_logged,
+        log: recovery.newest_log,
+        epochs,
+    };
+    let before = Marker::read(&directories.data_dir)?;
+    recovery.member = epochs.is_some();
+    recovery.handed_over = !before.is_some_and(|marker| {
+        // With the epoch that we left, the zxid begins where we left it.
+        let first = epochs.map_or(0, Epochs::first_zxid);
+        marker.matches(&Position { last_zxid: last_zxid.max(first), ..found })
+            || marker.matches(&found)
+    });
+    let mut epochs = epochs;
+    if recovery.handed_over {
+        for (root, folder) in directories.roots() {
+            if let Some(kept) = handover::keep(root, folder, last_zxid)? {
+                tracing::info!("the files as they were are kept in {}", kept.display());
+            }
+        }
+        if let Some(found) = epochs {
+            epochs = Some(found.raise(&directories.snapshots, last_zxid)?.0);
+        }
+    }
+    if let Some(epochs) = epochs {
+        database.tree.advance(epochs.first_zxid());
+    }
+    Ok(Marker {
+        last_zxid: database.tree.last_zxid(),
+        log: recovery.newest_log,
+        epochs,
+        stopped: false,
+    })
+}
+
+/// ZooKeeper with `extendedTypesEnabled` off takes the owner of a node with a time to live for a session
+/// that is gone, and deletes the node.
+fn refuse_time_to_live(directories: &Directories, database: &Database) -> Result<(), StorageError> {
+    let expiring = database.tree.expiring();
+    let mut paths: Vec<&str> = expiring
+        .filter(|node| matches!(Ownership::of(node.ephemeral_owner()), Ownership::Ttl(_)))
+        .map(|node| node.path())
+        .collect();
+    paths.sort_unstable();
+    match paths.first() {
+        None => Ok(()),
+        Some(node) => Err(StorageError::TimeToLive {
+            path: directories.snapshots.clone(),
+            node: (*node).to_owned(),
+            count: paths.len(),
+        }),
     }
 }
 

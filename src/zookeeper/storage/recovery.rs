@@ -5,13 +5,12 @@
 //! behind a torn one that it must have been durable once.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use super::StorageConfig;
 use super::directory::{DataFile, Directories};
 use super::error::StorageError;
 use super::log_reader::{self, Entry, LogReader, Opened};
@@ -40,7 +39,15 @@ pub struct Recovery {
     pub digest_mismatches: u64,
     /// The highest session id seen, by its high byte (the id of the server that made it).
     pub highest_sessions: BTreeMap<u8, i64>,
+    /// Whether the directory is that of an ensemble's member, taken over.
+    pub member: bool,
+    /// Whether somebody else, as ZooKeeper, wrote to the directory last.
+    pub handed_over: bool,
     pub(super) snapshot_needed: bool,
+    /// The last transaction in a log.
+    pub(super) last_logged: Option<i64>,
+    /// The newest log that holds a record.
+    pub(super) newest_log: Option<i64>,
 }
 
 impl Recovery {
@@ -52,11 +59,27 @@ impl Recovery {
     }
 }
 
+/// What the directories hold, and what has to be done before anything is added. Nothing was changed.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) database: Database,
+    pub(crate) recovery: Recovery,
+    /// Torn ends of logs.
+    pub(crate) cuts: Vec<Cut>,
+}
+
+/// How a directory is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadOptions {
+    pub(crate) digest_enabled: bool,
+    pub(crate) trust_empty_snapshot: bool,
+}
+
 /// Loads what the directories hold.
-pub(super) fn recover(
+pub(crate) fn recover(
     directories: &Directories,
-    config: &StorageConfig,
-) -> Result<(Database, Recovery), StorageError> {
+    config: ReadOptions,
+) -> Result<Recovered, StorageError> {
     let logs = directories.list_logs()?;
     let (loaded, unusable) = load_newest(directories, config.digest_enabled)?;
     let mut recovery = Recovery::default();
@@ -82,9 +105,7 @@ pub(super) fn recover(
         cuts: Vec::new(),
     };
     run.run(&logs)?;
-    for cut in run.cuts {
-        cut.make()?;
-    }
+    let cuts = run.cuts;
     for session in database.sessions.keys().copied().chain(database.tree.ephemeral_owners()) {
         recovery.saw_session(session);
     }
@@ -109,7 +130,7 @@ pub(super) fn recover(
         recovery.last_zxid,
         recovery.replayed
     );
-    Ok((database, recovery))
+    Ok(Recovered { database, recovery, cuts })
 }
 
 type Newest = (Option<(i64, Loaded)>, Vec<DataFile>);
@@ -161,18 +182,21 @@ struct Replay<'a> {
 
 /// The torn end of a log, to be cut off: ZooKeeper skips some such ends and stops at others. Not before
 /// all logs were read: whoever has to find out what damaged a directory finds it untouched.
-struct Cut {
-    path: PathBuf,
-    /// Where; 0 for a file that holds nothing at all.
-    offset: u64,
+#[derive(Debug)]
+pub(crate) struct Cut {
+    pub(crate) path: PathBuf,
+    /// Where.
+    pub(crate) offset: u64,
     /// The last transaction before it.
-    last: i64,
+    pub(crate) last: i64,
     /// Whether there are whole records behind.
-    keep: bool,
+    pub(crate) keep: bool,
 }
 
 impl Cut {
-    fn make(&self) -> Result<(), StorageError> {
+    /// Replaces the log by one that ends here; one without a record goes. The file itself is not
+    /// edited: a hard link to it keeps what it held.
+    pub(super) fn make(&self) -> Result<(), StorageError> {
         let Cut { path, offset, last, keep } = self;
         if *keep {
             // Written by one fsync that never ended, so nobody was told; kept all the same.
@@ -184,16 +208,21 @@ impl Cut {
         } else {
             info!("{} is torn at byte {offset}, behind 0x{last:x}", path.display());
         }
-        if *offset == 0 {
+        if *offset <= log_reader::FILE_HEADER.len() as u64 {
             // ZooKeeper would stop at a file without a header.
             return durable_file::remove(path).map_err(StorageError::io(path, "remove"));
         }
-        OpenOptions::new()
-            .write(true)
-            .open(path)
-            .and_then(|file| file.set_len(*offset).and_then(|()| file.sync_all()))
-            .map_err(StorageError::io(path, "cut"))
+        copy_front(path, *offset).map_err(StorageError::io(path, "cut"))
     }
+}
+
+/// Replaces a file by its first `length` bytes.
+pub(crate) fn copy_front(path: &Path, length: u64) -> io::Result<()> {
+    let temporary = durable_file::temporary_path(path)?;
+    let mut front = fs::File::create(&temporary)?;
+    io::copy(&mut fs::File::open(path)?.take(length), &mut front)?;
+    front.sync_all()?;
+    durable_file::rename(&temporary, path)
 }
 
 impl Replay<'_> {
@@ -237,6 +266,8 @@ impl Replay<'_> {
                         return Err(damaged(path, offset, what));
                     }
                     file_last = Some(header.zxid);
+                    self.recovery.last_logged = file_last;
+                    self.recovery.newest_log = Some(log.zxid);
                     if header.zxid <= last && !*anything_follows {
                         continue;
                     }
@@ -293,8 +324,10 @@ impl Replay<'_> {
     /// A log that ends in zeros, or at the end of the file.
     fn end(&mut self, path: &Path, offset: u64, is_last: bool) -> Result<(), StorageError> {
         let zero = log_reader::all_zero(path, offset).map_err(StorageError::io(path, "read"))?;
-        // Or a hole in what one fsync should have written.
-        if zero { Ok(()) } else { self.torn(path, offset, is_last) }
+        // Or a hole in what one fsync should have written. A log without a record is none, and the
+        // next one may get its name.
+        let recordless = offset <= log_reader::FILE_HEADER.len() as u64;
+        if zero && !recordless { Ok(()) } else { self.torn(path, offset, is_last) }
     }
 
     /// A torn record ends its file. Of the last file it must be what a crash leaves; of another, the
@@ -309,7 +342,7 @@ impl Replay<'_> {
             let what = format!(
                 "no whole record stands here, but one does at byte {behind}, too far behind for a \
                  crash to have left it; restore the file from a copy, or give up what follows \
-                 0x{last:x} with `truncate -s {offset}` on it"
+                 0x{last:x} with `doorkeeper data repair`"
             );
             return Err(damaged(path, offset, &what));
         }
@@ -330,7 +363,7 @@ fn damaged(path: &Path, offset: u64, what: &str) -> StorageError {
 
 /// Copies a log from `offset` on into a file beside it that nobody takes for a log.
 fn keep_tail(path: &Path, offset: u64) -> io::Result<String> {
-    use std::io::{Read, Seek, SeekFrom};
+    use std::io::{Seek, SeekFrom};
     let mut file = fs::File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut tail = Vec::new();

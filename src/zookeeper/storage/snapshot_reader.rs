@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use super::adler32::Adler32;
-use super::directory::{DataFile, Packing};
+use super::directory::DataFile;
+use super::packing;
 use crate::zookeeper::acl::{Acl, AclList};
 use crate::zookeeper::database::Database;
 use crate::zookeeper::jute::Reader;
@@ -70,19 +71,10 @@ pub struct SnapshotDigest {
     pub digest: i64,
 }
 
-pub(super) fn load(file: &DataFile, digest_enabled: bool) -> Result<Loaded, SnapshotError> {
+pub(crate) fn load(file: &DataFile, digest_enabled: bool) -> Result<Loaded, SnapshotError> {
     let open = |source| SnapshotError::Io { offset: 0, source };
-    let source = File::open(&file.path).map_err(open)?;
-    match file.packing {
-        Packing::Plain => read_snapshot(source, file.zxid, digest_enabled),
-        Packing::Gzip => {
-            read_snapshot(flate2::read::GzDecoder::new(source), file.zxid, digest_enabled)
-        }
-        Packing::Snappy => {
-            let source = SnappyReader::new(io::BufReader::new(source)).map_err(open)?;
-            read_snapshot(source, file.zxid, digest_enabled)
-        }
-    }
+    let source = File::open(&file.path).and_then(|source| packing::unpacked(source, file.packing));
+    read_snapshot(source.map_err(open)?, file.zxid, digest_enabled)
 }
 
 /// Reads the snapshot of `zxid`.
@@ -284,66 +276,5 @@ impl<R: Read> Input<R> {
         }
         self.text()?;
         Ok(())
-    }
-}
-
-/// The stream of snappy-java's `SnappyOutputStream`: a header, then chunks, each after its length.
-struct SnappyReader<R> {
-    source: R,
-    chunk: Vec<u8>,
-    position: usize,
-}
-
-const SNAPPY_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
-
-/// Far above what it is ever configured to (32 KiB by default).
-const SNAPPY_CHUNK_MAX: usize = 64 << 20;
-
-impl<R: Read> SnappyReader<R> {
-    fn new(mut source: R) -> io::Result<Self> {
-        let mut header = [0; 16];
-        source.read_exact(&mut header)?;
-        if header[..8] != SNAPPY_MAGIC {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no snappy stream"));
-        }
-        Ok(SnappyReader { source, chunk: Vec::new(), position: 0 })
-    }
-
-    /// Unpacks the next chunk; false at the end.
-    fn next_chunk(&mut self) -> io::Result<bool> {
-        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let mut length = Vec::new();
-        self.source.by_ref().take(4).read_to_end(&mut length)?;
-        if length.is_empty() {
-            return Ok(false);
-        }
-        let length = length.first_chunk::<4>().map(|length| u32::from_be_bytes(*length));
-        let length = length.ok_or_else(|| invalid("a chunk's length is cut off".to_owned()))?;
-        let mut packed = Vec::new();
-        self.source.by_ref().take(u64::from(length)).read_to_end(&mut packed)?;
-        if packed.len() as u64 != u64::from(length) {
-            return Err(invalid("a chunk is cut off".to_owned()));
-        }
-        let failed = |error: snap::Error| invalid(error.to_string());
-        if snap::raw::decompress_len(&packed).map_err(failed)? > SNAPPY_CHUNK_MAX {
-            return Err(invalid("a chunk is too long".to_owned()));
-        }
-        self.chunk = snap::raw::Decoder::new().decompress_vec(&packed).map_err(failed)?;
-        self.position = 0;
-        Ok(true)
-    }
-}
-
-impl<R: Read> Read for SnappyReader<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.position == self.chunk.len() {
-            if !self.next_chunk()? {
-                return Ok(0);
-            }
-        }
-        let count = out.len().min(self.chunk.len() - self.position);
-        out[..count].copy_from_slice(&self.chunk[self.position..self.position + count]);
-        self.position += count;
-        Ok(count)
     }
 }

@@ -1,7 +1,6 @@
 //! A snapshot, written in the background: ZooKeeper's `FileSnap` as of 3.9, of one moment.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +10,9 @@ use tracing::warn;
 
 use super::adler32::Adler32;
 use super::directory::{Directories, Packing};
+use super::disk::{Disk, DiskFile, write_all_at};
 use super::error::StorageError;
+use super::packing::Packer;
 use super::snapshot_reader::{END, MAGIC};
 use crate::durable_file;
 use crate::zookeeper::acl;
@@ -30,6 +31,8 @@ const SYNC_EVERY: u64 = 8 << 20;
 #[derive(Debug, Clone)]
 pub struct SnapshotWriter {
     directories: Arc<Directories>,
+    disk: Arc<dyn Disk>,
+    packing: Packing,
 }
 
 /// A snapshot that was written.
@@ -44,8 +47,12 @@ pub struct SnapshotInfo {
 }
 
 impl SnapshotWriter {
-    pub(super) fn new(directories: Arc<Directories>) -> Self {
-        SnapshotWriter { directories }
+    pub(super) fn new(
+        directories: Arc<Directories>,
+        disk: Arc<dyn Disk>,
+        packing: Packing,
+    ) -> Self {
+        SnapshotWriter { directories, disk, packing }
     }
 
     /// Writes a snapshot while the database goes on changing. The database is locked for reading, a
@@ -72,16 +79,17 @@ impl SnapshotWriter {
     ) -> Result<SnapshotInfo, StorageError> {
         let started = Instant::now();
         let zxid = snapshot.tree.zxid;
-        let path = self.directories.snapshot_path(zxid);
+        let path = self.directories.snapshot_path(zxid, self.packing);
         let temporary = durable_file::temporary_path(&path)
             .map_err(StorageError::io(&path, "name the temporary of"))?;
-        let written = write_file(&temporary, snapshot, step);
+        let written = Output::create(&*self.disk, &temporary, self.packing)
+            .and_then(|output| write_file(output, snapshot, step));
         if written.is_err() {
             // Of no use, and perhaps what filled the disk.
             let _ = fs::remove_file(&temporary);
         }
         let bytes = written?;
-        durable_file::rename(&temporary, &path).map_err(StorageError::io(&path, "rename to"))?;
+        self.disk.rename(&temporary, &path).map_err(StorageError::io(&path, "rename to"))?;
         Ok(SnapshotInfo { zxid, bytes, duration: started.elapsed() })
     }
 
@@ -129,11 +137,10 @@ fn ends_whole(path: &Path) -> std::io::Result<bool> {
 }
 
 fn write_file(
-    path: &Path,
+    mut output: Output<'_>,
     snapshot: &DatabaseSnapshot,
     mut step: impl FnMut(&mut Vec<u8>) -> Step,
 ) -> Result<u64, StorageError> {
-    let mut output = Output::create(path)?;
     let out = &mut output.buffer;
     out.extend_from_slice(&MAGIC);
     out.write_int(2);
@@ -175,9 +182,11 @@ fn write_file(
     output.finish()
 }
 
+#[derive(Debug)]
 struct Output<'a> {
     path: &'a Path,
-    file: File,
+    file: Box<dyn DiskFile>,
+    packer: Packer,
     buffer: Vec<u8>,
     adler: Adler32,
     written: u64,
@@ -185,15 +194,33 @@ struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    fn create(path: &'a Path) -> Result<Self, StorageError> {
-        let file = File::create(path).map_err(StorageError::io(path, "create"))?;
-        let buffer = Vec::with_capacity(2 * CHUNK);
-        Ok(Output { path, file, buffer, adler: Adler32::new(), written: 0, synced: 0 })
+    fn create(
+        disk: &dyn Disk,
+        path: &'a Path,
+        packing: Packing,
+    ) -> Result<Output<'a>, StorageError> {
+        let file = disk.create(path).map_err(StorageError::io(path, "create"))?;
+        Ok(Output {
+            path,
+            file,
+            packer: Packer::new(packing),
+            buffer: Vec::with_capacity(2 * CHUNK),
+            adler: Adler32::new(),
+            written: 0,
+            synced: 0,
+        })
     }
 
     fn flush(&mut self) -> Result<(), StorageError> {
+        // The checksum is of what is packed.
         self.adler.update(&self.buffer);
-        self.file.write_all(&self.buffer).map_err(StorageError::io(self.path, "write"))?;
+        self.packer.pack(&mut self.buffer).map_err(StorageError::io(self.path, "pack"))?;
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), StorageError> {
+        write_all_at(&*self.file, &self.buffer, self.written)
+            .map_err(StorageError::io(self.path, "write"))?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         if self.written - self.synced > SYNC_EVERY {
@@ -213,7 +240,10 @@ impl<'a> Output<'a> {
 
     fn finish(mut self) -> Result<u64, StorageError> {
         self.flush()?;
-        self.file.sync_all().map_err(StorageError::io(self.path, "fsync"))?;
+        let packer = std::mem::replace(&mut self.packer, Packer::Plain);
+        self.buffer = packer.finish().map_err(StorageError::io(self.path, "pack"))?;
+        self.write()?;
+        self.file.sync_data().map_err(StorageError::io(self.path, "fdatasync"))?;
         Ok(self.written)
     }
 }
