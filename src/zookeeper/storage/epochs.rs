@@ -32,7 +32,8 @@ pub(crate) struct Epochs {
 impl Epochs {
     /// Reads the files in the folder of the snapshots; `None` is a standalone server's.
     pub(crate) fn read(folder: &Path) -> Result<Option<Epochs>, StorageError> {
-        let (accepted, current) = (read_file(&folder.join(ACCEPTED))?, read_file(&folder.join(CURRENT))?);
+        let (accepted, current) =
+            (read_file(&folder.join(ACCEPTED))?, read_file(&folder.join(CURRENT))?);
         Ok(match (accepted, current) {
             (None, None) => None,
             (accepted, current) => {
@@ -43,7 +44,11 @@ impl Epochs {
 
     /// Raises both by a thousand above everything seen, the promise first: a crash in between leaves
     /// what ZooKeeper starts on. Returns the zxid that the new epoch begins at.
-    pub(super) fn raise(self, folder: &Path, last_zxid: i64) -> Result<(Epochs, i64), StorageError> {
+    pub(super) fn raise(
+        self,
+        folder: &Path,
+        last_zxid: i64,
+    ) -> Result<(Epochs, i64), StorageError> {
         // Left by a member that died between the two renames of its own.
         let interrupted = read_file(&folder.join("currentEpoch.tmp")).unwrap_or(None).unwrap_or(0);
         let highest = self.accepted.max(self.current).max(interrupted).max(last_zxid >> 32);
@@ -109,7 +114,11 @@ mod tests {
         assert_eq!(raised, Epochs { accepted: 1_007, current: 1_007 });
         assert_eq!((zxid, raised.first_zxid()), (1_007 << 32, 1_007 << 32));
         assert_eq!(Epochs::read(folder).unwrap(), Some(raised));
-        assert_eq!(fs::read_to_string(folder.join(CURRENT)).unwrap(), "1007", "as ZooKeeper has it");
+        assert_eq!(
+            fs::read_to_string(folder.join(CURRENT)).unwrap(),
+            "1007",
+            "as ZooKeeper has it"
+        );
         // A zxid of a later epoch than the files', and a rename that was not done.
         assert_eq!(raised.raise(folder, 3_000 << 32).unwrap().1, 4_000 << 32);
         fs::write(folder.join("currentEpoch.tmp"), "9000").unwrap();

@@ -71,9 +71,10 @@ impl Marker {
         let number = |key: &str| lines.get(key)?.parse().ok();
         let epochs = match lines.get("currentEpoch") {
             None => None,
-            Some(_) => {
-                Some(Epochs { accepted: number("acceptedEpoch")?, current: number("currentEpoch")? })
-            }
+            Some(_) => Some(Epochs {
+                accepted: number("acceptedEpoch")?,
+                current: number("currentEpoch")?,
+            }),
         };
         let stopped = *lines.get("stopped")? == "true";
         Some(Marker { last_zxid: hex("zxid")?, log, epochs, stopped })

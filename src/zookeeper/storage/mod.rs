@@ -146,8 +146,7 @@ impl Storage {
         recovery.last_zxid = database.tree.last_zxid();
         let directories = Arc::new(directories);
         let packing = Packing::from(config.snapshot_compression);
-        let snapshots =
-            SnapshotWriter::new(Arc::clone(&directories), Arc::clone(&disk), packing);
+        let snapshots = SnapshotWriter::new(Arc::clone(&directories), Arc::clone(&disk), packing);
         if recovery.snapshot_needed {
             snapshots.write_now(&mut database)?;
         }
@@ -271,12 +270,8 @@ fn take_over(
 ) -> Result<Marker, StorageError> {
     let Recovered { database, recovery, .. } = recovered;
     let last_zxid = database.tree.last_zxid();
-    let found = Position {
-        last_zxid,
-        last_logged: recovery.last_logged,
-        log: recovery.newest_log,
-        epochs,
-    };
+    let found =
+        Position { last_zxid, last_logged: recovery.last_logged, log: recovery.newest_log, epochs };
     let before = Marker::read(&directories.data_dir)?;
     recovery.member = epochs.is_some();
     recovery.handed_over = !before.is_some_and(|marker| {

@@ -16,8 +16,7 @@ pub(super) fn check(root: &Path) -> Result<(), StorageError> {
 
 fn check_as(root: &Path, user: u32) -> Result<(), StorageError> {
     let folder = root.join("version-2");
-    let refuse =
-        |path: &Path, owner| StorageError::Owner { path: path.to_owned(), owner, user };
+    let refuse = |path: &Path, owner| StorageError::Owner { path: path.to_owned(), owner, user };
     match owner(&folder)? {
         Some(owner) if owner != user => return Err(refuse(&folder, owner)),
         Some(_) => return Ok(()),

@@ -55,10 +55,7 @@ fn run(steps: &[crate::zookeeper::test_history::Step], batches: &[u8]) -> Cut {
             }
         }
     }
-    let log = disk
-        .paths()
-        .into_iter()
-        .find(|path| !disk.journal(path).pending.is_empty());
+    let log = disk.paths().into_iter().find(|path| !disk.journal(path).pending.is_empty());
     Cut { directory, disk, models, acknowledged, log }
 }
 

@@ -7,8 +7,7 @@ const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
 fn start_on(directory: &Path, disk: &TestDisk) -> Server {
-    let (storage, database) =
-        Storage::open_on(&config(directory), Arc::new(disk.clone())).unwrap();
+    let (storage, database) = Storage::open_on(&config(directory), Arc::new(disk.clone())).unwrap();
     Server { storage, database }
 }
 
@@ -101,8 +100,7 @@ fn a_short_write_is_gone_on_with() {
         }
     }
     let directory = folder();
-    let (storage, database) =
-        Storage::open_on(&config(directory.path()), Arc::new(Slow)).unwrap();
+    let (storage, database) = Storage::open_on(&config(directory.path()), Arc::new(Slow)).unwrap();
     let mut server = Server { storage, database };
     server.create("/a");
     server.create("/b");

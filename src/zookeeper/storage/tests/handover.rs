@@ -177,7 +177,10 @@ fn the_epoch_goes_up_once_for_each_take_over() {
 
     let mut server = Server::start_with(&member(path)).unwrap();
     assert!(server.storage.recovery().member && server.storage.recovery().handed_over);
-    assert_eq!((epoch(path, "acceptedEpoch"), epoch(path, "currentEpoch")), ("2006".into(), "2006".into()));
+    assert_eq!(
+        (epoch(path, "acceptedEpoch"), epoch(path, "currentEpoch")),
+        ("2006".into(), "2006".into())
+    );
     assert_eq!(server.database.tree.last_zxid(), 2_006 << 32);
     drop(server);
     // Nothing was written: the same epoch goes on.
@@ -237,7 +240,8 @@ fn snapshots_are_written_packed() {
         [(SnapshotCompression::Gzip, "gz"), (SnapshotCompression::Snappy, "snappy")]
     {
         let directory = folder();
-        let packed = StorageConfig { snapshot_compression: compression, ..config(directory.path()) };
+        let packed =
+            StorageConfig { snapshot_compression: compression, ..config(directory.path()) };
         let mut server = Server::start_with(&packed).unwrap();
         for number in 0..2_000 {
             server.create(&format!("/n{number}"));
