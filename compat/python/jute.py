@@ -11,8 +11,10 @@ import struct
 
 OPS = {
     "create": 1, "delete": 2, "exists": 3, "getData": 4, "setData": 5, "getACL": 6, "setACL": 7, "getChildren": 8,
-    "sync": 9, "ping": 11, "getChildren2": 12, "check": 13, "multi": 14, "create2": 15, "removeWatches": 18,
-    "multiRead": 22, "auth": 100, "setWatches": 101, "setWatches2": 105, "addWatch": 106, "closeSession": -11,
+    "sync": 9, "ping": 11, "getChildren2": 12, "check": 13, "multi": 14, "create2": 15, "reconfig": 16,
+    "checkWatches": 17, "removeWatches": 18, "createContainer": 19, "deleteContainer": 20, "createTTL": 21,
+    "multiRead": 22, "auth": 100, "setWatches": 101, "sasl": 102, "getEphemerals": 103, "getAllChildrenNumber": 104,
+    "setWatches2": 105, "addWatch": 106, "whoAmI": 107, "closeSession": -11,
 }  # fmt: skip
 SPECIAL_XIDS = {"ping": -2, "auth": -4, "setWatches": -8, "setWatches2": -8}
 EVENT_XID = -1
@@ -254,7 +256,7 @@ class Client:
     def body(self, op, reader):
         if op in ("create", "sync"):
             return reader.string()
-        if op == "create2":
+        if op in ("create2", "createContainer", "createTTL"):
             return (reader.string(), self.stat(reader))
         if op in ("exists", "setData", "setACL"):
             return self.stat(reader)
@@ -269,8 +271,12 @@ class Client:
             return (sorted(reader.vector(reader.string)), self.stat(reader))
         if op in ("multi", "multiRead"):
             return self.results(reader)
-        if op == "addWatch":
+        if op in ("addWatch", "getAllChildrenNumber"):
             return reader.unpack("i")
+        if op == "getEphemerals":
+            return sorted(reader.vector(reader.string))
+        if op == "whoAmI":
+            return reader.vector(lambda: (reader.string(), reader.string()))
         return ()
 
     def results(self, reader):
