@@ -138,6 +138,10 @@ class Script:
         """A zxid as counted from the script's start; what is no zxid as it is."""
         return value if value in (-1, 0) else value - self.base
 
+    def acls(self, acls):
+        """A list of permissions as it is compared."""
+        return acls
+
     def close(self):
         """Closes every session, so that none expires in the middle of the next script."""
         sessions = {client.session for client in self.clients if client.session and client.session[0]}
@@ -264,7 +268,7 @@ class Client:
             return (reader.buffer(), self.stat(reader))
         if op == "getACL":
             acls = reader.vector(lambda: (reader.unpack("i"), reader.string(), reader.string()))
-            return (acls, self.stat(reader))
+            return (self.script.acls(acls), self.stat(reader))
         if op == "getChildren":
             return sorted(reader.vector(reader.string))
         if op == "getChildren2":
@@ -276,7 +280,8 @@ class Client:
         if op == "getEphemerals":
             return sorted(reader.vector(reader.string))
         if op == "whoAmI":
-            return reader.vector(lambda: (reader.string(), reader.string()))
+            # Apache ZooKeeper keeps them in a set.
+            return sorted(reader.vector(lambda: (reader.string(), reader.string())))
         return ()
 
     def results(self, reader):
