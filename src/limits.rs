@@ -184,7 +184,10 @@ pub const LINGER: Duration = Duration::from_millis(250);
 /// How long a coordinator tries to send what a connection that it closes is owed.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How late the session timer may be, in milliseconds, before sockets are read first.
+/// How long sockets are read before a session whose time is over is expired.
+pub const EXPIRY_READING: Duration = Duration::from_millis(50);
+
+/// How late the session timer may be, in milliseconds, before sockets are read for up to a tick.
 pub const EXPIRY_LATE_MS: u64 = 100;
 
 /// The longest time that sockets are read first.

@@ -12,8 +12,9 @@ use crate::limits;
 
 /// Looks once a tick, until `stop`.
 ///
-/// A process that was itself stopped (SIGSTOP, a suspended machine) wakes late, with its clients'
-/// pings waiting in the sockets: those are read first.
+/// A session is judged by the time at which the look was due, and only after the sockets were read. So a
+/// process that was itself stopped (SIGSTOP, a suspended machine) expires nobody whose pings waited
+/// in the sockets meanwhile; Apache ZooKeeper does.
 pub async fn run(state: Arc<State>, stop: CancellationToken) {
     let tick = state.config.tick_time;
     loop {
@@ -23,13 +24,19 @@ pub async fn run(state: Arc<State>, stop: CancellationToken) {
             return;
         }
         let late = state.now_ms().saturating_sub(due);
-        if late > limits::EXPIRY_LATE_MS {
+        let reading = if late > limits::EXPIRY_LATE_MS {
             tracing::debug!(late_ms = late, "the session timer is late: sockets are read first");
-            if sleep(tick.min(limits::EXPIRY_GRACE_MAX), &stop).await.is_none() {
-                return;
-            }
+            tick.min(limits::EXPIRY_GRACE_MAX)
+        } else if state.sessions.lock().is_any_expired(due) {
+            // A stop that ended just before it was due makes nothing late.
+            limits::EXPIRY_READING
+        } else {
+            Duration::ZERO
+        };
+        if !reading.is_zero() && sleep(reading, &stop).await.is_none() {
+            return;
         }
-        let expired = state.sessions.lock().expire(state.now_ms());
+        let expired = state.sessions.lock().expire(due);
         if !expired.is_empty() {
             let mut jobs: Vec<Job> = expired.into_iter().map(close).collect();
             state.queue.submit(&mut jobs);

@@ -172,6 +172,17 @@ impl SessionTracker {
         (now_ms / self.tick_ms + 1) * self.tick_ms
     }
 
+    /// Whether the time of any session has passed.
+    pub fn is_any_expired(&self, now_ms: u64) -> bool {
+        self.buckets.range(..=now_ms).any(|(due, ids)| {
+            ids.iter().filter_map(|id| self.by_id.get(id)).any(|tracked| {
+                tracked.bucket == *due
+                    && !tracked.session.is_closing()
+                    && tracked.session.expires_ms(self.tick_ms) <= now_ms
+            })
+        })
+    }
+
     /// The sessions whose time has passed. Their end is decided with this call.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Arc<Session>> {
         let mut expired = Vec::new();
@@ -246,10 +257,15 @@ mod tests {
     fn a_touch_postpones_the_end() {
         let mut tracker = SessionTracker::new(1_000, 1);
         let session = tracker.create(4_000, 0);
+        assert!(tracker.is_any_expired(5_000));
         session.touch(3_000);
+        assert!(!tracker.is_any_expired(5_000));
         assert!(tracker.expire(5_000).is_empty());
         assert!(tracker.expire(7_999).is_empty());
+        assert!(!tracker.is_any_expired(7_999));
+        assert!(tracker.is_any_expired(8_000));
         assert_eq!(ids(&tracker.expire(8_000)), [1]);
+        assert!(!tracker.is_any_expired(8_000), "its end is decided");
     }
 
     #[test]
