@@ -188,6 +188,20 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const EXPIRY_READING: Duration = Duration::from_millis(50);
 
 /// How late the session timer may be, in milliseconds, before sockets are read for up to a tick.
+
+/// Containers and TTL nodes that one sweep deletes; the next one takes what is left.
+pub const SWEEP_NODES_MAX: usize = 100_000;
+
+/// Containers and TTL nodes that a sweep looks at before it lets the writer in.
+pub const SWEEP_STEP: usize = 4_096;
+
+/// The shortest time between two sweeps.
+pub const SWEEP_PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// How often a soft quota is warned of.
+pub const QUOTA_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How late the session timer may be, in milliseconds, before sockets are read first.
 pub const EXPIRY_LATE_MS: u64 = 100;
 
 /// The longest time that sockets are read first.

@@ -266,7 +266,6 @@ fn what_would_protect_less_stops_the_start() {
         "enforce.auth.enabled=true",
         "enforce.auth.schemes=sasl",
         "sessionRequireClientSASLAuth=true",
-        "enforceQuota=true",
         "DigestAuthenticationProvider.digestAlg=SHA3-256",
         "admin.portUnification=true",
         "peerType=observer",

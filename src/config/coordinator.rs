@@ -71,6 +71,17 @@ pub struct CoordinatorConfig {
     pub snapshot_compression: SnapshotCompression,
     /// `doorkeeper.take.over.member`: the data directory may be that of an ensemble's member.
     pub take_over_member: bool,
+    /// `enforceQuota`: what exceeds a hard quota is refused; a soft one is warned of.
+    pub enforce_quota: bool,
+    /// `reconfigEnabled`: a `reconfig` is refused as unimplemented, else as disabled.
+    pub reconfig_enabled: bool,
+    /// `znode.container.checkIntervalMs`: between two looks for containers and TTL nodes to delete.
+    pub container_check_interval: Duration,
+    /// `znode.container.maxPerMinute`: how many of them are deleted in a minute.
+    pub container_max_per_minute: u32,
+    /// `znode.container.maxNeverUsedIntervalMs`: how long a container without any child ever stays,
+    /// in milliseconds; 0 = for ever.
+    pub container_max_never_used_ms: i64,
     /// `doorkeeper.znode.depth.max`: creates deeper than this are refused.
     pub znode_depth_max: usize,
     /// `server.N` and `myid`.
@@ -126,6 +137,11 @@ impl Default for CoordinatorConfig {
             extended_types_enabled: false,
             snapshot_compression: SnapshotCompression::None,
             take_over_member: false,
+            enforce_quota: false,
+            reconfig_enabled: false,
+            container_check_interval: Duration::from_secs(60),
+            container_max_per_minute: 10_000,
+            container_max_never_used_ms: 0,
             znode_depth_max: 1_000,
             ensemble: Ensemble::default(),
             data_dir_autocreate: true,
@@ -237,6 +253,17 @@ impl CoordinatorConfig {
                 _ => SnapshotCompression::None,
             },
             take_over_member,
+            enforce_quota: settings.flag(OWNER, "enforceQuota"),
+            reconfig_enabled: settings.flag(OWNER, "reconfigEnabled"),
+            container_check_interval: milliseconds(
+                settings.number(OWNER, "znode.container.checkIntervalMs"),
+            ),
+            container_max_per_minute: u32::try_from(
+                settings.number(OWNER, "znode.container.maxPerMinute"),
+            )
+            .unwrap_or(u32::MAX),
+            container_max_never_used_ms: settings
+                .number(OWNER, "znode.container.maxNeverUsedIntervalMs"),
             znode_depth_max: count(settings.number(Owner::Process, "doorkeeper.znode.depth.max")),
             ensemble,
             data_dir_autocreate: settings.flag(OWNER, "datadir.autocreate"),

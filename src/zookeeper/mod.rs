@@ -15,6 +15,7 @@ pub mod jute;
 pub mod path;
 pub mod pipeline;
 pub mod proto;
+pub mod quota;
 pub mod read;
 pub mod server;
 pub mod session;
@@ -23,6 +24,7 @@ pub mod stat;
 pub mod state;
 pub mod stats;
 pub mod storage;
+pub mod sweep;
 #[cfg(test)]
 pub(crate) mod test_history;
 pub mod tree;

@@ -114,8 +114,44 @@ impl Reading<'_> {
                 }
                 self.reply(|_| ());
             }
+            ReadRequest::GetEphemerals { prefix } => self.ephemerals(prefix),
+            ReadRequest::GetAllChildrenNumber { path } => {
+                let node = self.readable(path)?;
+                let mut count = node.descendant_count();
+                if path.is_empty() {
+                    // ZooKeeper's map has the root under two names, and one begins with the other.
+                    count += 1;
+                }
+                self.reply(|out| out.write_int(i32::try_from(count).unwrap_or(i32::MAX)));
+            }
+            ReadRequest::WhoAmI => self.reply(|out| {
+                out.write_count(self.identities.len());
+                for identity in self.identities {
+                    out.write_string(&identity.scheme);
+                    out.write_string(auth::user_name(identity));
+                }
+            }),
         }
         Ok(())
+    }
+
+    /// The session's own ephemerals whose path begins with `prefix`, whatever their ACL says.
+    fn ephemerals(&self, prefix: &str) {
+        let session = self.connection.session().map_or(0, |session| session.id());
+        let all = matches!(prefix.trim(), "" | "/");
+        let mut paths: Vec<_> = self
+            .database
+            .tree
+            .ephemerals(session)
+            .filter(|path| all || path.starts_with(prefix))
+            .collect();
+        paths.sort_unstable();
+        self.reply(|out| {
+            out.write_count(paths.len());
+            for path in paths {
+                out.write_string(path);
+            }
+        });
     }
 
     fn exists(&self, path: &str, watch: bool) -> Result<(), ErrorCode> {

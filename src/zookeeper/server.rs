@@ -14,7 +14,7 @@ use super::pipeline::Pipeline;
 use super::session::{SessionTracker, first_session_id};
 use super::state::State;
 use super::storage::{Storage, StorageConfig, StorageError};
-use super::{connection, expiry};
+use super::{connection, expiry, sweep};
 use crate::config::CoordinatorConfig;
 use crate::net::{self, BindError, ConnectionLimits};
 use crate::telemetry;
@@ -91,6 +91,7 @@ impl Coordinator {
         let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
         let services = TaskTracker::new();
         services.spawn(expiry::run(Arc::clone(&state), stop.clone()));
+        services.spawn(sweep::run(Arc::clone(&state), stop.clone()));
         services.spawn(purge(Arc::clone(&state), stop.clone()));
         let for_connections = Arc::clone(&state);
         services.spawn(net::serve(

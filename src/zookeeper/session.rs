@@ -54,6 +54,20 @@ pub struct Session {
 }
 
 impl Session {
+    /// What stands in a session's place where the server asks itself: it has the id 0.
+    pub fn of_server() -> Arc<Session> {
+        Arc::new(Session::new(0, 0, 0))
+    }
+
+    fn new(id: i64, timeout_ms: u32, now_ms: u64) -> Session {
+        Session {
+            id,
+            timeout_ms: AtomicU32::new(timeout_ms),
+            touched_ms: AtomicU64::new(now_ms),
+            closing: AtomicBool::new(false),
+        }
+    }
+
     /// The session's id.
     pub fn id(&self) -> i64 {
         self.id
@@ -125,12 +139,7 @@ impl SessionTracker {
 
     /// Takes up a session that exists (after a restart), with its full timeout before it.
     pub fn track(&mut self, id: i64, timeout_ms: u32, now_ms: u64) -> Arc<Session> {
-        let session = Arc::new(Session {
-            id,
-            timeout_ms: AtomicU32::new(timeout_ms),
-            touched_ms: AtomicU64::new(now_ms),
-            closing: AtomicBool::new(false),
-        });
+        let session = Arc::new(Session::new(id, timeout_ms, now_ms));
         self.schedule(&session);
         session
     }

@@ -28,11 +28,18 @@ pub const PING: i32 = 11;
 pub const CHECK: i32 = 13;
 pub const MULTI: i32 = 14;
 pub const CREATE2: i32 = 15;
+pub const RECONFIG: i32 = 16;
+pub const CHECK_WATCHES: i32 = 17;
 pub const REMOVE_WATCHES: i32 = 18;
+pub const CREATE_CONTAINER: i32 = 19;
+pub const CREATE_TTL: i32 = 21;
 pub const MULTI_READ: i32 = 22;
 pub const AUTH: i32 = 100;
 pub const SET_WATCHES: i32 = 101;
+pub const GET_EPHEMERALS: i32 = 103;
+pub const GET_ALL_CHILDREN_NUMBER: i32 = 104;
 pub const ADD_WATCH: i32 = 106;
+pub const WHO_AM_I: i32 = 107;
 pub const CLOSE_SESSION: i32 = -11;
 
 pub const NO_NODE: i32 = -101;
@@ -299,6 +306,22 @@ pub fn create(path: &str, data: &[u8], flags: i32, acl: &[Acl]) -> Vec<u8> {
 
 pub fn open(path: &str, flags: i32) -> Vec<u8> {
     create(path, b"x", flags, &open_acl_unsafe())
+}
+
+pub fn create_ttl(path: &str, flags: i32, ttl: i64) -> Vec<u8> {
+    let mut body = open(path, flags);
+    body.write_long(ttl);
+    body
+}
+
+/// One more server.
+pub fn reconfig() -> Vec<u8> {
+    let mut body = Vec::new();
+    body.write_string("server.2=127.0.0.1:2888:3888;2181");
+    body.write_buffer(None);
+    body.write_buffer(None);
+    body.write_long(-1);
+    body
 }
 
 pub fn watched(path: &str, watch: bool) -> Vec<u8> {

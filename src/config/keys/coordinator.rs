@@ -96,7 +96,7 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     boolean("enableEagerACLCheck", Some("false"), ENSEMBLE),
     boolean("enforce.auth.enabled", Some("false"), Refused("enforced authentication")),
     list("enforce.auth.schemes", Some(""), Refused("enforced authentication")),
-    boolean("enforceQuota", Some("false"), Refused("quotas")),
+    boolean("enforceQuota", Some("false"), Used),
     string("ensembleAuthName", None, Unused),
     boolean("extendedTypesEnabled", Some("false"), Used),
     int("fastleader.maxNotificationInterval", Some("60000"), ENSEMBLE),
@@ -206,7 +206,7 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     int("quorumCnxnTimeoutMs", Some("-1"), ENSEMBLE),
     boolean("quorumListenOnAllIPs", Some("false"), ENSEMBLE),
     boolean("readonlymode.enabled", Some("false"), Used),
-    boolean("reconfigEnabled", Some("false"), Unused),
+    boolean("reconfigEnabled", Some("false"), Used),
     string("request.timeout", None, CLIENT),
     boolean("request_stale_connection_check", Some("true"), Unused),
     boolean("request_stale_latency_check", Some("false"), Unused),
@@ -250,9 +250,9 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     int("watcherCleanIntervalInSeconds", Some("600"), WATCHES),
     int("watcherCleanThreadsNum", Some("2"), WATCHES),
     int("watcherCleanThreshold", Some("1000"), WATCHES),
-    int("znode.container.checkIntervalMs", Some("60000"), Unused),
-    long("znode.container.maxNeverUsedIntervalMs", Some("0"), Unused),
-    int("znode.container.maxPerMinute", Some("10000"), Unused),
+    int("znode.container.checkIntervalMs", Some("60000"), Used).at_least(1),
+    long("znode.container.maxNeverUsedIntervalMs", Some("0"), Used).at_least(0),
+    int("znode.container.maxPerMinute", Some("10000"), Used).at_least(1),
 ];
 
 /// Families of keys: their prefix, whether a number must follow it (Kafka has keys that begin with

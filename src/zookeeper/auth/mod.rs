@@ -69,6 +69,16 @@ pub fn authenticate(
     Ok(all.into())
 }
 
+/// The name that an identity shows of its user (`AuthenticationProvider.getUserName`): for `digest`
+/// what stands before the hash, none for `super`, which no provider proves.
+pub fn user_name(identity: &AuthId) -> &str {
+    match &*identity.scheme {
+        "digest" => identity.id.split(':').next().unwrap_or_default(),
+        "super" => "",
+        _ => &identity.id,
+    }
+}
+
 /// Whether a client with these identities has one of the permissions `perms` by this list
 /// (`ZooKeeperServer.checkACL`). An empty list lets everybody do everything.
 pub fn allows(acl: &[Acl], perms: i32, identities: &[AuthId]) -> bool {

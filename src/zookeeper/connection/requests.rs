@@ -134,7 +134,10 @@ impl Connection {
             | OpCode::SetWatches2
             | OpCode::AddWatch
             | OpCode::RemoveWatches
-            | OpCode::CheckWatches => {
+            | OpCode::CheckWatches
+            | OpCode::GetEphemerals
+            | OpCode::GetAllChildrenNumber
+            | OpCode::WhoAmI => {
                 if !behind_own_write {
                     let ok = burst.read(op, xid, body, &self.identities);
                     burst.answered(op, ok, &mut self.requests);
@@ -150,6 +153,7 @@ impl Connection {
             OpCode::CloseSession => Task::CloseSession,
             OpCode::Create
             | OpCode::Create2
+            | OpCode::CreateContainer
             | OpCode::CreateTtl
             | OpCode::Delete
             | OpCode::SetData

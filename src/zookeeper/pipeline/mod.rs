@@ -42,6 +42,8 @@ enum Plan {
     Sync,
     /// Answer a read.
     Read,
+    /// There is nothing to do any more.
+    Nothing,
 }
 
 /// The writer, on its own thread.
@@ -55,6 +57,8 @@ pub struct Pipeline {
     changes: Vec<Change>,
     told: Vec<WatcherId>,
     touched: Vec<Arc<ConnectionHandle>>,
+    /// When a soft quota was last warned of.
+    quota_warned: Option<Instant>,
     /// When the present batch became durable: its requests are answered then.
     now: Instant,
 }
@@ -72,6 +76,7 @@ impl Pipeline {
             changes: Vec::new(),
             told: Vec::new(),
             touched: Vec::new(),
+            quota_warned: None,
             now: Instant::now(),
         }
     }
@@ -134,6 +139,9 @@ impl Pipeline {
         let options = PrepOptions {
             skip_acl: self.state.config.skip_acl,
             depth_max: self.state.config.znode_depth_max,
+            extended_types: self.state.config.extended_types_enabled,
+            enforce_quota: self.state.config.enforce_quota,
+            reconfig_enabled: self.state.config.reconfig_enabled,
         };
         let mut prep = Prep::new(&database.tree, options, time);
         let mut plans = Vec::with_capacity(batch.len());
@@ -171,10 +179,24 @@ impl Pipeline {
                     job.session.set_closing();
                     prep.close_session(job.session.id(), job.xid)
                 }
+                Task::Sweep(path) => {
+                    let never_used_ms = self.state.config.container_max_never_used_ms;
+                    let Some(prepared) = prep.sweep(path, never_used_ms) else {
+                        plans.push(Plan::Nothing);
+                        continue;
+                    };
+                    prepared
+                }
             };
             let digest = self.digest_enabled.then_some(prepared.digest);
             self.storage.append(&prepared.header, &prepared.txn, digest)?;
             plans.push(Plan::Transaction(prepared));
+        }
+        if let Some(excess) = prep.take_quota_warning()
+            && self.quota_warned.is_none_or(|at| at.elapsed() > limits::QUOTA_WARNING_INTERVAL)
+        {
+            self.quota_warned = Some(Instant::now());
+            tracing::warn!(excess, "a soft quota is exceeded");
         }
         Ok(plans)
     }
@@ -213,6 +235,7 @@ impl Pipeline {
                     self.touched.push(Arc::clone(connection));
                 }
             }
+            Plan::Nothing => {}
         }
         self.account(job, code);
         if let Some(connection) = &job.connection {
@@ -368,10 +391,18 @@ fn result(txn: &Txn, applied: &Applied, out: &mut Vec<u8>) {
                 stat.write(out);
             }
         }
+        (Txn::CreateContainer(create) | Txn::CreateTtl { create, .. }, Applied::Stat(stat)) => {
+            out.write_string(&create.path);
+            stat.write(out);
+        }
         (Txn::SetData { .. } | Txn::SetAcl { .. }, Applied::Stat(stat)) => stat.write(out),
         (Txn::Multi(txns), Applied::Multi(results)) => {
             for (txn, applied) in txns.iter().zip(results) {
-                reply::multi_header(out, txn.kind(), false, 0);
+                let kind = match txn {
+                    Txn::CreateContainer(_) | Txn::CreateTtl { .. } => OpCode::Create2.number(),
+                    txn => txn.kind(),
+                };
+                reply::multi_header(out, kind, false, 0);
                 result(txn, applied, out);
             }
             reply::multi_end(out);

@@ -31,6 +31,8 @@ pub enum Task {
     },
     /// A session ends: its client asked for it, or its time is over.
     CloseSession,
+    /// The container or TTL node at this path is deleted, if it still is to be.
+    Sweep(Box<str>),
 }
 
 /// One task, with who asked.

@@ -32,18 +32,22 @@ pub enum OpCode {
     Reconfig,
     CheckWatches,
     RemoveWatches,
+    CreateContainer,
     CreateTtl,
     MultiRead,
     Auth,
     SetWatches,
+    GetEphemerals,
+    GetAllChildrenNumber,
     SetWatches2,
     AddWatch,
+    WhoAmI,
     CloseSession,
 }
 
 impl OpCode {
     /// Every opcode, its number and its name, in the order of the enumeration.
-    pub const ALL: [(OpCode, i32, &'static str); 23] = [
+    pub const ALL: [(OpCode, i32, &'static str); 27] = [
         (OpCode::Create, 1, "create"),
         (OpCode::Delete, 2, "delete"),
         (OpCode::Exists, 3, "exists"),
@@ -60,12 +64,16 @@ impl OpCode {
         (OpCode::Reconfig, 16, "reconfig"),
         (OpCode::CheckWatches, 17, "check_watches"),
         (OpCode::RemoveWatches, 18, "remove_watches"),
+        (OpCode::CreateContainer, 19, "create_container"),
         (OpCode::CreateTtl, 21, "create_ttl"),
         (OpCode::MultiRead, 22, "multi_read"),
         (OpCode::Auth, 100, "auth"),
         (OpCode::SetWatches, 101, "set_watches"),
+        (OpCode::GetEphemerals, 103, "get_ephemerals"),
+        (OpCode::GetAllChildrenNumber, 104, "get_all_children_number"),
         (OpCode::SetWatches2, 105, "set_watches2"),
         (OpCode::AddWatch, 106, "add_watch"),
+        (OpCode::WhoAmI, 107, "who_am_i"),
         (OpCode::CloseSession, -11, "close_session"),
     ];
 
@@ -88,12 +96,16 @@ impl OpCode {
             16 => OpCode::Reconfig,
             17 => OpCode::CheckWatches,
             18 => OpCode::RemoveWatches,
+            19 => OpCode::CreateContainer,
             21 => OpCode::CreateTtl,
             22 => OpCode::MultiRead,
             100 => OpCode::Auth,
             101 => OpCode::SetWatches,
+            103 => OpCode::GetEphemerals,
+            104 => OpCode::GetAllChildrenNumber,
             105 => OpCode::SetWatches2,
             106 => OpCode::AddWatch,
+            107 => OpCode::WhoAmI,
             -11 => OpCode::CloseSession,
             _ => return None,
         })
@@ -130,6 +142,7 @@ pub enum ErrorCode {
     AuthFailed = -115,
     NoWatcher = -121,
     ReconfigDisabled = -123,
+    QuotaExceeded = -125,
 }
 
 impl ErrorCode {

@@ -43,39 +43,90 @@ pub enum CreateMode {
         /// The parent's counter is appended to its name.
         sequential: bool,
     },
-    /// It has a time to live, which ZooKeeper refuses unless extended types are enabled.
-    Ttl,
+    /// It goes some time after its last child.
+    Container {
+        /// The parent's counter is appended to its name.
+        sequential: bool,
+    },
+    /// It goes when it has no children and has not been changed for so long.
+    Ttl {
+        /// The parent's counter is appended to its name.
+        sequential: bool,
+        /// Milliseconds, as the client wrote them; -1 where the request has no place for them.
+        ttl: i64,
+    },
+}
+
+/// Which request creates a node: it decides, with the flags, what the node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CreateKind {
+    /// `create`, `create2`.
+    Plain,
+    /// `createContainer`.
+    Container,
+    /// `createTTL`, with a time to live.
+    Ttl(i64),
 }
 
 impl CreateMode {
-    /// The mode with these flags. A container made with a plain create is an ordinary node.
+    /// The mode with these flags, without a time to live (`CreateMode.fromFlag`).
     pub fn from_flags(flags: i32) -> Option<Self> {
         Some(match flags {
-            0 | 4 => CreateMode::Persistent { sequential: false },
+            0 => CreateMode::Persistent { sequential: false },
             1 => CreateMode::Ephemeral { sequential: false },
             2 => CreateMode::Persistent { sequential: true },
             3 => CreateMode::Ephemeral { sequential: true },
-            5 | 6 => CreateMode::Ttl,
+            4 => CreateMode::Container { sequential: false },
+            5 => CreateMode::Ttl { sequential: false, ttl: -1 },
+            6 => CreateMode::Ttl { sequential: true, ttl: -1 },
             _ => return None,
         })
     }
 
-    /// Whether the parent's counter is appended to the name.
-    pub fn is_sequential(self) -> bool {
-        matches!(
-            self,
-            CreateMode::Persistent { sequential: true }
-                | CreateMode::Ephemeral { sequential: true }
-        )
+    /// What a request of its own makes of its flags (`PrepRequestProcessor.pRequest2TxnCreate`): a
+    /// container made with a plain create is an ordinary node, whatever is made with
+    /// `createContainer` a container. A `createTTL` of anything but a TTL node is refused:
+    /// ZooKeeper 3.9 fails on some of them when it applies them.
+    fn of_request(kind: CreateKind, flags: i32) -> Option<Self> {
+        let mode = CreateMode::from_flags(flags)?;
+        match (kind, mode) {
+            (CreateKind::Plain, CreateMode::Container { sequential }) => {
+                Some(CreateMode::Persistent { sequential })
+            }
+            (CreateKind::Container, CreateMode::Ttl { .. }) | (CreateKind::Plain, _) => Some(mode),
+            (CreateKind::Container, mode) => {
+                Some(CreateMode::Container { sequential: mode.is_sequential() })
+            }
+            (CreateKind::Ttl(ttl), CreateMode::Ttl { sequential, .. }) => {
+                Some(CreateMode::Ttl { sequential, ttl })
+            }
+            (CreateKind::Ttl(_), _) => None,
+        }
     }
 
-    /// Whether the node goes with its session.
-    pub fn is_ephemeral(self) -> bool {
-        matches!(self, CreateMode::Ephemeral { .. })
+    /// What an operation of a multi makes of them (`MultiOperationRecord`, `Op.create`): there a
+    /// container is one with a plain create too, and a `createTTL` of another mode is a plain create.
+    fn of_operation(kind: CreateKind, flags: i32) -> Option<Self> {
+        let mode = CreateMode::from_flags(flags)?;
+        match (kind, mode) {
+            (CreateKind::Plain, mode) => Some(mode),
+            (CreateKind::Ttl(_), mode) if !matches!(mode, CreateMode::Ttl { .. }) => Some(mode),
+            (kind, _) => CreateMode::of_request(kind, flags),
+        }
+    }
+
+    /// Whether the parent's counter is appended to the name.
+    pub fn is_sequential(self) -> bool {
+        match self {
+            CreateMode::Persistent { sequential }
+            | CreateMode::Ephemeral { sequential }
+            | CreateMode::Container { sequential }
+            | CreateMode::Ttl { sequential, .. } => sequential,
+        }
     }
 }
 
-/// `create` and `create2`.
+/// `create`, `create2`, `createContainer` and `createTTL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateRequest {
     /// Where.
@@ -86,14 +137,14 @@ pub struct CreateRequest {
     pub acl: Vec<Acl>,
     /// `None` for flags that nobody knows.
     pub mode: Option<CreateMode>,
-    /// Whether the answer has a Stat (`create2`).
+    /// Whether the answer has a Stat: that of `create` alone has none.
     pub with_stat: bool,
 }
 
 /// A request that changes the tree, or one operation of a multi.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// `create`, `create2`.
+    /// A node is created.
     Create(CreateRequest),
     /// `delete`; version -1 is any.
     Delete {
@@ -127,6 +178,8 @@ pub enum Operation {
         /// The version that it must have.
         version: i32,
     },
+    /// `reconfig`, which needs an ensemble.
+    Reconfig,
     /// An operation that this server always refuses, with this code.
     Refused(ErrorCode),
 }
@@ -152,6 +205,11 @@ fn data(reader: &mut Reader<'_>) -> Result<Option<Bytes>, JuteError> {
     Ok(reader.buffer()?.map(Bytes::copy_from_slice))
 }
 
+const CREATE: i32 = 1;
+const CREATE2: i32 = 15;
+const CREATE_CONTAINER: i32 = 19;
+const CREATE_TTL: i32 = 21;
+
 /// A path, empty where it is null: what ZooKeeper makes of that depends on the request.
 fn path(reader: &mut Reader<'_>) -> Result<String, JuteError> {
     Ok(String::from_utf8_lossy(reader.buffer()?.unwrap_or_default()).into_owned())
@@ -162,14 +220,31 @@ fn is_null(reader: &Reader<'_>) -> bool {
     matches!(reader.clone().buffer(), Ok(None))
 }
 
-fn create(reader: &mut Reader<'_>, with_stat: bool) -> Result<CreateRequest, JuteError> {
-    Ok(CreateRequest {
+/// The request of opcode `op`, and its flags.
+fn create(reader: &mut Reader<'_>, op: i32) -> Result<(CreateRequest, CreateKind, i32), JuteError> {
+    let mut request = CreateRequest {
         path: path(reader)?,
         data: data(reader)?,
         acl: acl::read_list(reader)?.unwrap_or_default(),
-        mode: CreateMode::from_flags(reader.int()?),
-        with_stat,
-    })
+        mode: None,
+        with_stat: op != CREATE,
+    };
+    let flags = reader.int()?;
+    let kind = match op {
+        CREATE_CONTAINER => CreateKind::Container,
+        CREATE_TTL => CreateKind::Ttl(reader.long()?),
+        _ => CreateKind::Plain,
+    };
+    request.mode = CreateMode::of_request(kind, flags);
+    Ok((request, kind, flags))
+}
+
+fn reconfig(reader: &mut Reader<'_>) -> Result<Operation, JuteError> {
+    for _joining_leaving_members in 0..3 {
+        reader.buffer()?;
+    }
+    reader.long()?;
+    Ok(Operation::Reconfig)
 }
 
 fn set_data(reader: &mut Reader<'_>) -> Result<Operation, JuteError> {
@@ -182,11 +257,13 @@ impl WriteRequest {
         let reader = &mut Reader::new(body);
         // ZooKeeper stumbles over a null path here only after it has taken a zxid; setData and
         // setACL find it invalid.
-        let stumbles =
-            is_null(reader) && matches!(op, OpCode::Create | OpCode::Create2 | OpCode::Delete);
+        let creates = matches!(
+            op,
+            OpCode::Create | OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl
+        );
+        let stumbles = is_null(reader) && (creates || op == OpCode::Delete);
         let operation = match op {
-            OpCode::Create => Operation::Create(create(reader, false)?),
-            OpCode::Create2 => Operation::Create(create(reader, true)?),
+            _ if creates => Operation::Create(create(reader, op.number())?.0),
             OpCode::Delete => Operation::Delete { path: path(reader)?, version: reader.int()? },
             OpCode::SetData => set_data(reader)?,
             OpCode::SetAcl => Operation::SetAcl {
@@ -194,8 +271,7 @@ impl WriteRequest {
                 acl: acl::read_list(reader)?.unwrap_or_default(),
                 version: reader.int()?,
             },
-            OpCode::CreateTtl => Operation::Refused(ErrorCode::Unimplemented),
-            OpCode::Reconfig => Operation::Refused(ErrorCode::ReconfigDisabled),
+            OpCode::Reconfig => reconfig(reader)?,
             OpCode::Multi => return decode_multi(reader).map(WriteRequest::Multi),
             _ => return Err(JuteError::Invalid("opcode")),
         };
@@ -218,22 +294,19 @@ fn decode_multi(reader: &mut Reader<'_>) -> Result<Vec<Operation>, JuteError> {
             return Err(JuteError::Null("path"));
         }
         operations.push(match kind {
-            1 | 15 => {
-                let request = create(reader, kind == 15)?;
-                if request.mode.is_none() {
-                    return Err(JuteError::Invalid("create mode"));
+            CREATE | CREATE2 | CREATE_CONTAINER | CREATE_TTL => {
+                let (mut request, create_kind, flags) = create(reader, kind)?;
+                request.mode = CreateMode::of_operation(create_kind, flags);
+                match (create_kind, request.mode) {
+                    (CreateKind::Ttl(_), Some(CreateMode::Ttl { .. })) => {}
+                    // A plain create, whose answer has a Stat only where it makes a container.
+                    (CreateKind::Ttl(_), _) => request.with_stat = false,
+                    (_, None | Some(CreateMode::Ttl { .. })) => {
+                        return Err(JuteError::Invalid("create mode"));
+                    }
+                    _ => {}
                 }
                 Operation::Create(request)
-            }
-            // Containers: not kept yet.
-            19 => {
-                create(reader, true)?;
-                Operation::Refused(ErrorCode::Unimplemented)
-            }
-            21 => {
-                create(reader, true)?;
-                let _ttl = reader.long()?;
-                Operation::Refused(ErrorCode::Unimplemented)
             }
             2 => Operation::Delete { path: path(reader)?, version: reader.int()? },
             5 => set_data(reader)?,
@@ -282,6 +355,9 @@ pub enum ReadRequest<'a> {
     AddWatch { path: Cow<'a, str>, recursive: bool },
     RemoveWatches { path: Cow<'a, str>, kind: WatcherType },
     CheckWatches { path: Cow<'a, str>, kind: WatcherType },
+    GetEphemerals { prefix: Cow<'a, str> },
+    GetAllChildrenNumber { path: Cow<'a, str> },
+    WhoAmI,
 }
 
 fn borrowed_path<'a>(reader: &mut Reader<'a>) -> Result<Cow<'a, str>, JuteError> {
@@ -346,6 +422,14 @@ impl<'a> ReadRequest<'a> {
                 path: borrowed_path(reader)?,
                 kind: watcher_type(reader)?,
             },
+            OpCode::GetEphemerals => ReadRequest::GetEphemerals {
+                // Null is all, as the empty prefix is.
+                prefix: String::from_utf8_lossy(reader.buffer()?.unwrap_or_default()),
+            },
+            OpCode::GetAllChildrenNumber => {
+                ReadRequest::GetAllChildrenNumber { path: borrowed_path(reader)? }
+            }
+            OpCode::WhoAmI => ReadRequest::WhoAmI,
             _ => return Err(JuteError::Invalid("opcode")),
         })
     }

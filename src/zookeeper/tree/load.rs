@@ -109,6 +109,7 @@ impl TreeLoader {
             }
         }
         self.tree.last_zxid = zxid;
+        self.tree.set_up_quotas();
         Ok((self.tree, self.lost_acls))
     }
 }

@@ -8,10 +8,13 @@ mod acl_table;
 pub mod digest;
 mod index;
 mod load;
+mod quota;
 mod slab;
 pub mod snapshot;
 
 use std::collections::{HashMap, HashSet};
+
+use indexmap::IndexSet;
 
 use self::acl_table::AclTable;
 use self::index::PathIndex;
@@ -50,7 +53,9 @@ pub struct DataTree {
     ephemerals: HashMap<i64, HashSet<NodeId>>,
     ephemeral_count: usize,
     /// Containers and nodes with a time to live: those that a sweep has to look at.
-    expiring: HashSet<NodeId>,
+    expiring: IndexSet<NodeId>,
+    /// The paths that have a quota.
+    quotas: HashSet<Box<str>>,
     data_size: u64,
     digest: u64,
     digest_enabled: bool,
@@ -83,7 +88,8 @@ impl DataTree {
             acls: AclTable::new(),
             ephemerals: HashMap::new(),
             ephemeral_count: 0,
-            expiring: HashSet::new(),
+            expiring: IndexSet::new(),
+            quotas: HashSet::new(),
             data_size: 0,
             digest: 0,
             digest_enabled,
@@ -118,9 +124,13 @@ impl DataTree {
         self.ephemeral_count
     }
 
-    /// Containers and nodes with a time to live, in no order.
-    pub fn expiring(&self) -> impl Iterator<Item = NodeRef<'_>> {
-        self.expiring.iter().map(|&id| NodeRef { tree: self, id })
+    /// Containers and nodes with a time to live, in no order: those at most `count` after the first
+    /// `skip`. What changes between two calls may move one from the last place to another.
+    pub fn expiring(&self, skip: usize, count: usize) -> impl Iterator<Item = NodeRef<'_>> {
+        let places = skip..skip.saturating_add(count).min(self.expiring.len());
+        places.filter_map(|place| {
+            self.expiring.get_index(place).map(|&id| NodeRef { tree: self, id })
+        })
     }
 
     /// How many nodes there are, the root counted twice, as ZooKeeper counts.
@@ -185,6 +195,7 @@ impl DataTree {
         self.raise_cversion(parent, parent_cversion, stat.czxid);
         let id = self.insert(path.into(), data.map(Box::from), acl, stat);
         snapshot::after_create(&self.snapshot, id);
+        self.quota_after_create(path, data.map_or(0, <[u8]>::len));
         Ok(self.stat(id))
     }
 
@@ -214,7 +225,12 @@ impl DataTree {
             let parent = node.parent;
             let parent_acl = self.acls.get(self.slab.node(parent).acl);
             gone(node.path(), self.acls.get(node.acl), parent_acl);
+            let quota = (!self.quotas.is_empty())
+                .then(|| (node.path().to_owned(), node.data.as_deref().map_or(0, <[u8]>::len)));
             self.remove(id);
+            if let Some((path, bytes)) = quota {
+                self.quota_after_delete(&path, bytes);
+            }
             if id == top {
                 return Ok(());
             }
@@ -242,6 +258,8 @@ impl DataTree {
             stat.version = version;
             node.set_stat(&stat);
         });
+        let more = data_len(data).cast_signed() - before.cast_signed();
+        self.quota_add(path, 0, more);
         Ok(self.stat(id))
     }
 
@@ -385,7 +403,7 @@ impl DataTree {
                 self.ephemeral_count -= 1;
             }
             Ownership::Container | Ownership::Ttl(_) => {
-                self.expiring.remove(&id);
+                self.expiring.swap_remove(&id);
             }
         }
         if previous == NONE {
@@ -468,6 +486,16 @@ impl<'a> NodeRef<'a> {
     pub fn parent(&self) -> Option<NodeRef<'a>> {
         let parent = self.node().parent;
         (parent != NONE).then_some(NodeRef { tree: self.tree, id: parent })
+    }
+
+    fn first_child(&self) -> Option<NodeRef<'a>> {
+        let id = self.node().first_child;
+        (id != NONE).then_some(NodeRef { tree: self.tree, id })
+    }
+
+    fn next_sibling(&self) -> Option<NodeRef<'a>> {
+        let id = self.node().next_sibling;
+        (id != NONE).then_some(NodeRef { tree: self.tree, id })
     }
 
     /// The names of its children, in no order.

@@ -12,7 +12,8 @@ use crate::zookeeper::auth::{self, AuthId};
 use crate::zookeeper::path;
 use crate::zookeeper::proto::ErrorCode;
 use crate::zookeeper::proto::request::{CreateMode, CreateRequest, Operation, WriteRequest};
-use crate::zookeeper::stat::{CONTAINER_OWNER, StatPersisted};
+use crate::zookeeper::stat::{CONTAINER_OWNER, Ownership, StatPersisted, TTL_MAX};
+use crate::zookeeper::sweep;
 use crate::zookeeper::tree::DataTree;
 
 /// What prep checks by, beside the tree.
@@ -22,6 +23,12 @@ pub struct PrepOptions {
     pub skip_acl: bool,
     /// The deepest path that is created.
     pub depth_max: usize,
+    /// `extendedTypesEnabled`: nodes may have a time to live.
+    pub extended_types: bool,
+    /// `enforceQuota`: what exceeds a hard quota is refused.
+    pub enforce_quota: bool,
+    /// `reconfigEnabled`: which error a `reconfig` gets.
+    pub reconfig_enabled: bool,
 }
 
 /// Who asks.
@@ -80,7 +87,12 @@ pub struct Prep<'a> {
 impl<'a> Prep<'a> {
     /// A batch on top of `tree`, at `time` (milliseconds since the epoch).
     pub fn new(tree: &'a DataTree, options: PrepOptions, time: i64) -> Self {
-        Prep { pending: Pending::new(tree), options, last_zxid: tree.last_zxid(), time }
+        Prep {
+            pending: Pending::new(tree, options.enforce_quota),
+            options,
+            last_zxid: tree.last_zxid(),
+            time,
+        }
     }
 
     /// The last zxid given out.
@@ -123,6 +135,24 @@ impl<'a> Prep<'a> {
             self.pending.remove(path, header.zxid);
         }
         self.prepared(header, Txn::CloseSession { paths: Some(paths) }, Verdict::Ok)
+    }
+
+    /// A container or TTL node is deleted by the server, unless it is no longer to be: then there is
+    /// no transaction. `never_used_ms` is that of [`sweep::is_due`].
+    pub fn sweep(&mut self, path: &str, never_used_ms: i64) -> Option<Prepared> {
+        let node = self.pending.node(path)?;
+        if !sweep::is_due(&node.stat, node.children, self.time, never_used_ms) {
+            return None;
+        }
+        let header = self.next_header(0, 0);
+        self.pending.remove(path, header.zxid);
+        let txn = Txn::DeleteContainer { path: path.to_owned() };
+        Some(self.prepared(header, txn, Verdict::Ok))
+    }
+
+    /// What a soft quota had to say about the batch: a line for the operator.
+    pub fn take_quota_warning(&mut self) -> Option<String> {
+        self.pending.take_warning()
     }
 
     fn next_header(&mut self, client_id: i64, cxid: i32) -> TxnHeader {
@@ -181,6 +211,7 @@ impl<'a> Prep<'a> {
                 check_path(&path)?;
                 let node = self.pending.node(&path).ok_or(ErrorCode::NoNode)?;
                 self.check_acl(&node.acl, acl::WRITE, caller)?;
+                self.pending.check_quota(&path, data.as_deref(), false)?;
                 let version = next_version(node.stat.version, version)?;
                 if !quota::is_acceptable(&path, data.as_deref()) {
                     return Err(ErrorCode::BadArguments);
@@ -214,6 +245,13 @@ impl<'a> Prep<'a> {
                 let version = next_version(node.stat.version, version)?;
                 Ok(Txn::Check { path, version })
             }
+            Operation::Reconfig if !self.options.reconfig_enabled => {
+                Err(ErrorCode::ReconfigDisabled)
+            }
+            Operation::Reconfig => {
+                check_session(caller)?;
+                Err(ErrorCode::Unimplemented)
+            }
             Operation::Refused(code) => Err(code),
         }
     }
@@ -226,8 +264,13 @@ impl<'a> Prep<'a> {
     ) -> Result<Txn, ErrorCode> {
         let CreateRequest { mut path, data, acl, mode, with_stat } = request;
         let mode = mode.ok_or(ErrorCode::BadArguments)?;
-        if mode == CreateMode::Ttl {
-            return Err(ErrorCode::Unimplemented);
+        if let CreateMode::Ttl { ttl, .. } = mode {
+            if !self.options.extended_types {
+                return Err(ErrorCode::Unimplemented);
+            }
+            if !(1..=TTL_MAX).contains(&ttl) {
+                return Err(ErrorCode::BadArguments);
+            }
         }
         check_session(caller)?;
         let parent_path = path::parent(&path).ok_or(ErrorCode::BadArguments)?;
@@ -246,7 +289,7 @@ impl<'a> Prep<'a> {
         if self.pending.contains(&path) {
             return Err(ErrorCode::NodeExists);
         }
-        if !matches!(parent.stat.ephemeral_owner, 0 | CONTAINER_OWNER) {
+        if matches!(Ownership::of(parent.stat.ephemeral_owner), Ownership::Session(_)) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
         if path::depth(&path) > self.options.depth_max {
@@ -255,9 +298,14 @@ impl<'a> Prep<'a> {
         if !quota::is_acceptable(&path, data.as_deref()) {
             return Err(ErrorCode::BadArguments);
         }
-        let ephemeral = mode.is_ephemeral();
+        self.pending.check_quota(&path, data.as_deref(), true)?;
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
-        let owner = if ephemeral { caller.session_id } else { 0 };
+        let owner = match mode {
+            CreateMode::Persistent { .. } => 0,
+            CreateMode::Ephemeral { .. } => caller.session_id,
+            CreateMode::Container { .. } => CONTAINER_OWNER,
+            CreateMode::Ttl { ttl, .. } => Ownership::ttl_owner(ttl),
+        };
         let stat = StatPersisted::created(zxid, self.time, owner);
         // As it is applied: the counter is never lowered, so it doesn't wrap.
         let mut parent_stat = parent.stat;
@@ -265,8 +313,16 @@ impl<'a> Prep<'a> {
             (parent_stat.cversion, parent_stat.pzxid) = (parent_cversion, zxid);
         }
         let create = CreateTxn { path, data, acl, parent_cversion };
-        let txn = fitting(Txn::Create { create, ephemeral, with_stat })?;
-        if let Txn::Create { create, .. } = &txn {
+        let txn = fitting(match mode {
+            CreateMode::Persistent { .. } => Txn::Create { create, ephemeral: false, with_stat },
+            CreateMode::Ephemeral { .. } => Txn::Create { create, ephemeral: true, with_stat },
+            CreateMode::Container { .. } => Txn::CreateContainer(create),
+            CreateMode::Ttl { ttl, .. } => Txn::CreateTtl { create, ttl },
+        })?;
+        if let Txn::Create { create, .. }
+        | Txn::CreateContainer(create)
+        | Txn::CreateTtl { create, .. } = &txn
+        {
             let CreateTxn { path, data, acl, .. } = create;
             self.pending.create(path, stat, data.clone(), acl.clone(), parent_stat);
         }

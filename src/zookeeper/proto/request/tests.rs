@@ -39,7 +39,19 @@ fn bodies() -> Vec<(OpCode, Vec<u8>)> {
         .map(|(op, ..)| {
             let mut out = Vec::new();
             match op {
-                OpCode::Create | OpCode::Create2 => create_body(&mut out),
+                OpCode::Create | OpCode::Create2 | OpCode::CreateContainer => {
+                    create_body(&mut out);
+                }
+                OpCode::CreateTtl => {
+                    create_body(&mut out);
+                    out.write_long(1);
+                }
+                OpCode::Reconfig => {
+                    for members in [Some(&b"server.1=a"[..]), None, None] {
+                        out.write_buffer(members);
+                    }
+                    out.write_long(-1);
+                }
                 OpCode::Delete => path_and(&mut out, -1),
                 OpCode::Exists | OpCode::GetData | OpCode::GetChildren | OpCode::GetChildren2 => {
                     out.write_string("/a");
@@ -50,14 +62,17 @@ fn bodies() -> Vec<(OpCode, Vec<u8>)> {
                     out.write_buffer(None);
                     out.write_int(4);
                 }
-                OpCode::GetAcl | OpCode::Sync => out.write_string("/a"),
+                OpCode::GetAcl
+                | OpCode::Sync
+                | OpCode::GetEphemerals
+                | OpCode::GetAllChildrenNumber => out.write_string("/a"),
                 OpCode::SetAcl => {
                     out.write_string("/a");
                     acl::write_list(&open_acl_unsafe(), &mut out);
                     out.write_int(4);
                 }
                 OpCode::Multi => {
-                    for kind in [1, 15] {
+                    for kind in [1, 15, 19] {
                         multi_header(&mut out, kind, false);
                         create_body(&mut out);
                     }
@@ -91,7 +106,7 @@ fn bodies() -> Vec<(OpCode, Vec<u8>)> {
                 }
                 OpCode::SetWatches => watched(&mut out, 3),
                 OpCode::SetWatches2 => watched(&mut out, 5),
-                OpCode::Ping | OpCode::CloseSession | OpCode::Reconfig | OpCode::CreateTtl => {}
+                OpCode::Ping | OpCode::CloseSession | OpCode::WhoAmI => {}
             }
             (op, out)
         })
@@ -110,6 +125,7 @@ fn decode(op: OpCode, body: &[u8]) -> Result<(), JuteError> {
         | OpCode::SetAcl
         | OpCode::Multi
         | OpCode::Reconfig
+        | OpCode::CreateContainer
         | OpCode::CreateTtl => WriteRequest::decode(op, body).map(drop),
         _ => ReadRequest::decode(op, body).map(drop),
     }
@@ -151,10 +167,9 @@ fn a_multi_holds_what_zookeeper_takes_in_one() {
     let Ok(WriteRequest::Multi(operations)) = WriteRequest::decode(OpCode::Multi, body) else {
         panic!("not a multi");
     };
-    assert_eq!(operations.len(), 6);
+    assert_eq!(operations.len(), 7);
     assert!(matches!(&operations[1], Operation::Create(create) if create.with_stat));
-    assert_eq!(operations[2], Operation::Refused(ErrorCode::Unimplemented));
-    assert_eq!(operations[4], Operation::Check { path: "/a".into(), version: 1 });
+    assert_eq!(operations[5], Operation::Check { path: "/a".into(), version: 1 });
     for foreign in [0, 3, 4, 7, 8, 11, 14, 20, 22, -11] {
         let mut out = Vec::new();
         multi_header(&mut out, foreign, false);
@@ -162,6 +177,44 @@ fn a_multi_holds_what_zookeeper_takes_in_one() {
         multi_header(&mut out, -1, true);
         assert!(WriteRequest::decode(OpCode::Multi, &out).is_err(), "{foreign}");
     }
+}
+
+#[test]
+fn what_a_create_makes_is_in_its_opcode_and_its_flags() {
+    let (plain, container, ttl) = (CreateKind::Plain, CreateKind::Container, CreateKind::Ttl(9));
+    let persistent = CreateMode::Persistent { sequential: false };
+    let a_container = CreateMode::Container { sequential: false };
+    assert_eq!(CreateMode::of_request(plain, 0), Some(persistent));
+    assert_eq!(CreateMode::of_request(plain, 3), Some(CreateMode::Ephemeral { sequential: true }));
+    assert_eq!(
+        CreateMode::of_request(plain, 4),
+        Some(persistent),
+        "an ordinary node, as in ZooKeeper"
+    );
+    assert_eq!(
+        CreateMode::of_request(plain, 5),
+        Some(CreateMode::Ttl { sequential: false, ttl: -1 })
+    );
+    assert_eq!(CreateMode::of_request(container, 4), Some(a_container));
+    assert_eq!(CreateMode::of_request(container, 1), Some(a_container));
+    assert_eq!(
+        CreateMode::of_request(container, 2),
+        Some(CreateMode::Container { sequential: true })
+    );
+    assert_eq!(CreateMode::of_request(ttl, 5), Some(CreateMode::Ttl { sequential: false, ttl: 9 }));
+    assert_eq!(CreateMode::of_request(ttl, 6), Some(CreateMode::Ttl { sequential: true, ttl: 9 }));
+    assert_eq!(CreateMode::of_request(ttl, 0), None);
+    for kind in [plain, container, ttl] {
+        for flags in [-1, 7, i32::MAX] {
+            assert_eq!(CreateMode::of_request(kind, flags), None);
+            assert_eq!(CreateMode::of_operation(kind, flags), None);
+        }
+    }
+    // In a multi the flags alone make a container.
+    assert_eq!(CreateMode::of_operation(plain, 4), Some(a_container));
+    assert_eq!(CreateMode::of_operation(container, 0), Some(a_container));
+    assert_eq!(CreateMode::of_operation(ttl, 0), Some(persistent));
+    assert_eq!(CreateMode::of_operation(ttl, 4), Some(a_container));
 }
 
 #[test]

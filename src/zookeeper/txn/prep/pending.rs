@@ -4,8 +4,10 @@
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+use super::quota::Charges;
 use crate::zookeeper::acl::AclList;
 use crate::zookeeper::path;
+use crate::zookeeper::proto::ErrorCode;
 use crate::zookeeper::stat::StatPersisted;
 use crate::zookeeper::tree::DataTree;
 use crate::zookeeper::tree::digest::node_digest;
@@ -43,6 +45,7 @@ struct Undo {
     entries: Vec<(Box<str>, Option<Entry>)>,
     created: usize,
     digest: u64,
+    charges: Charges,
 }
 
 /// What the batch has changed so far, over the tree.
@@ -55,6 +58,14 @@ pub(super) struct Pending<'a> {
     /// While a multi is being prepared.
     undo: Option<Undo>,
     digest: u64,
+    /// Kept where quotas are enforced.
+    charges: Option<Charges>,
+    /// What a soft quota had to say.
+    warning: Option<String>,
+}
+
+fn length(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// The root has one name here; the tree knows two.
@@ -63,13 +74,15 @@ fn key(path: &str) -> &str {
 }
 
 impl<'a> Pending<'a> {
-    pub(super) fn new(tree: &'a DataTree) -> Self {
+    pub(super) fn new(tree: &'a DataTree, enforce_quota: bool) -> Self {
         Pending {
             tree,
             nodes: HashMap::new(),
             created: Vec::new(),
             undo: None,
             digest: tree.digest(),
+            charges: enforce_quota.then(Charges::default),
+            warning: None,
         }
     }
 
@@ -104,7 +117,8 @@ impl<'a> Pending<'a> {
     /// From here on, until [`Pending::keep`], all can be rolled back.
     pub(super) fn mark(&mut self) {
         let (created, digest) = (self.created.len(), self.digest);
-        self.undo = Some(Undo { entries: Vec::new(), created, digest });
+        let charges = self.charges.clone().unwrap_or_default();
+        self.undo = Some(Undo { entries: Vec::new(), created, digest, charges });
     }
 
     /// What has happened since the mark stays.
@@ -123,6 +137,45 @@ impl<'a> Pending<'a> {
         }
         self.created.truncate(undo.created);
         self.digest = undo.digest;
+        if let Some(charges) = &mut self.charges {
+            *charges = undo.charges;
+        }
+    }
+
+    /// What a soft quota had to say about this batch, once.
+    pub(super) fn take_warning(&mut self) -> Option<String> {
+        self.warning.take()
+    }
+
+    /// Whether the quota above `path` allows a node with `data` there: a new one, or in place of what
+    /// it has.
+    pub(super) fn check_quota(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        create: bool,
+    ) -> Result<(), ErrorCode> {
+        let Some(charges) = &self.charges else { return Ok(()) };
+        let before = if create { 0 } else { self.data_len(path) };
+        let bytes = length(data.map_or(0, <[u8]>::len)) - before;
+        charges.check(self.tree, path, i64::from(create), bytes, &mut self.warning)
+    }
+
+    fn charge(&mut self, path: &str, count: i64, bytes: i64) {
+        if let Some(charges) = &mut self.charges {
+            charges.add(self.tree, path, count, bytes);
+        }
+    }
+
+    fn data_len(&self, path: &str) -> i64 {
+        let of_tree = || self.tree.node(path).and_then(|node| node.data()).map_or(0, <[u8]>::len);
+        length(match self.nodes.get(key(path)) {
+            Some(Entry::Present(PendingNode { data: Data::Set(data), .. })) => {
+                data.as_ref().map_or(0, Bytes::len)
+            }
+            Some(Entry::Deleted) => 0,
+            Some(Entry::Present(_)) | None => of_tree(),
+        })
     }
 
     /// The paths that a session owns now, sorted.
@@ -151,6 +204,7 @@ impl<'a> Pending<'a> {
         acl: AclList,
         parent_stat: StatPersisted,
     ) {
+        self.charge(path, 1, length(data.as_ref().map_or(0, Bytes::len)));
         if let Some(parent_path) = path::parent(path)
             && let Some(mut parent) = self.node(parent_path)
         {
@@ -166,6 +220,10 @@ impl<'a> Pending<'a> {
 
     pub(super) fn set_data(&mut self, path: &str, stat: StatPersisted, data: Option<Bytes>) {
         if let Some(mut node) = self.node(path) {
+            if self.charges.is_some() {
+                let bytes = length(data.as_ref().map_or(0, Bytes::len)) - self.data_len(path);
+                self.charge(path, 0, bytes);
+            }
             node.stat = stat;
             node.data = Data::Set(data);
             self.put(path, node);
@@ -190,6 +248,9 @@ impl<'a> Pending<'a> {
             self.put(parent_path, parent);
         }
         if let Some(node) = self.node(path) {
+            if self.charges.is_some() {
+                self.charge(path, -1, -self.data_len(path));
+            }
             self.digest = self.digest.wrapping_sub(node.digest);
             self.replace(path, Entry::Deleted);
         }

@@ -11,7 +11,13 @@ use crate::zookeeper::database::Database;
 use crate::zookeeper::stat::Stat;
 use crate::zookeeper::txn::apply::apply;
 
-const OPTIONS: PrepOptions = PrepOptions { skip_acl: false, depth_max: 5 };
+const OPTIONS: PrepOptions = PrepOptions {
+    skip_acl: false,
+    depth_max: 5,
+    extended_types: true,
+    enforce_quota: true,
+    reconfig_enabled: false,
+};
 const TIME: i64 = 1_000_000;
 
 fn caller(session_id: i64) -> Caller<'static> {
@@ -31,6 +37,11 @@ fn create_request(path: &str, mode: CreateMode) -> Operation {
 const PERSISTENT: CreateMode = CreateMode::Persistent { sequential: false };
 const SEQUENTIAL: CreateMode = CreateMode::Persistent { sequential: true };
 const EPHEMERAL: CreateMode = CreateMode::Ephemeral { sequential: false };
+const CONTAINER: CreateMode = CreateMode::Container { sequential: false };
+
+fn ttl(ttl: i64) -> CreateMode {
+    CreateMode::Ttl { sequential: false, ttl }
+}
 
 fn create(path: &str) -> Operation {
     create_request(path, PERSISTENT)
@@ -65,10 +76,23 @@ impl Server {
         prepared
     }
 
+    fn run_with(&mut self, options: PrepOptions, operation: Operation) -> Verdict {
+        let mut prep = Prep::new(&self.database.tree, options, TIME);
+        let prepared = prep.write(WriteRequest::Single(operation), &caller(1));
+        self.apply(&prepared);
+        prepared.verdict
+    }
+
     fn apply(&mut self, prepared: &Prepared) {
         apply(&mut self.database, &prepared.header, &prepared.txn, &mut self.changes);
         assert_eq!(self.database.tree.last_zxid(), prepared.header.zxid);
         assert_eq!(self.database.tree.digest(), prepared.digest, "after {:?}", prepared.txn);
+    }
+
+    fn try_run(&mut self, request: Request) -> Option<Prepared> {
+        let prepared = prepare(&mut Prep::new(&self.database.tree, OPTIONS, TIME), request)?;
+        self.apply(&prepared);
+        Some(prepared)
     }
 
     fn write(&mut self, operation: Operation) -> Verdict {
@@ -113,10 +137,6 @@ fn create_checks_in_zookeepers_order() {
         with_stat: false,
     });
     assert_eq!(server.write(bad_flags), refused(ErrorCode::BadArguments));
-    assert_eq!(
-        server.write(create_request("/a/t", CreateMode::Ttl)),
-        refused(ErrorCode::Unimplemented)
-    );
     let no_acl = Operation::Create(CreateRequest {
         path: "/no/parent".into(),
         data: None,
@@ -319,6 +339,138 @@ fn depth_and_size_are_bounded() {
 }
 
 #[test]
+fn ttl_nodes_need_the_extended_types_and_a_time_that_their_owner_can_hold() {
+    let mut server = Server::new();
+    let off = PrepOptions { extended_types: false, ..OPTIONS };
+    let verdict = server.run_with(off, create_request("relative", ttl(1)));
+    assert_eq!(verdict, refused(ErrorCode::Unimplemented), "before the path");
+    for bad in [-1, 0, TTL_MAX + 1, i64::MIN] {
+        let verdict = server.write(create_request("/t", ttl(bad)));
+        assert_eq!(verdict, refused(ErrorCode::BadArguments), "{bad}");
+    }
+    assert_eq!(server.write(create_request("/t", ttl(TTL_MAX))), Verdict::Ok);
+    assert_eq!(server.write(create("/t/child")), Verdict::Ok, "it may have children");
+    assert_eq!(server.stat("/t").ephemeral_owner, 0, "a client doesn't see it");
+}
+
+#[test]
+fn the_sweep_deletes_what_is_still_to_be_deleted() {
+    let mut server = Server::new();
+    server.write(create_request("/c", CONTAINER));
+    server.write(create("/c/child"));
+    server.write(create_request("/t", ttl(1)));
+    let swept = |server: &mut Server, time: i64, path: &str| {
+        let prepared = Prep::new(&server.database.tree, OPTIONS, time).sweep(path, 0);
+        if let Some(prepared) = &prepared {
+            server.apply(prepared);
+        }
+        prepared.map(|prepared| prepared.txn)
+    };
+    assert_eq!(swept(&mut server, TIME, "/c"), None, "it has a child");
+    assert_eq!(swept(&mut server, TIME, "/c/child"), None, "an ordinary node");
+    assert_eq!(swept(&mut server, TIME, "/nobody"), None);
+    assert_eq!(swept(&mut server, TIME + 1, "/t"), None, "not yet");
+    let deleted = |path: &str| Some(Txn::DeleteContainer { path: path.to_owned() });
+    assert_eq!(swept(&mut server, TIME + 2, "/t"), deleted("/t"));
+    server.write(delete("/c/child", -1));
+    assert_eq!(swept(&mut server, TIME, "/c"), deleted("/c"));
+    assert_eq!(server.stat("/").pzxid, server.database.tree.last_zxid());
+}
+
+#[test]
+fn the_sweep_sees_what_its_batch_did_before_it() {
+    let mut server = Server::new();
+    server.write(create_request("/c", CONTAINER));
+    server.write(create("/c/child"));
+    let mut prep = Prep::new(&server.database.tree, OPTIONS, TIME);
+    prep.write(WriteRequest::Single(delete("/c/child", -1)), &caller(1));
+    prep.write(WriteRequest::Single(create("/c/other")), &caller(1));
+    assert_eq!(prep.sweep("/c", 0), None);
+    prep.write(WriteRequest::Single(delete("/c/other", -1)), &caller(1));
+    assert!(prep.sweep("/c", 0).is_some());
+    assert_eq!(prep.sweep("/c", 0), None, "only once");
+}
+
+#[test]
+fn reconfig_needs_an_ensemble() {
+    let mut server = Server::new();
+    assert_eq!(server.write(Operation::Reconfig), refused(ErrorCode::ReconfigDisabled));
+    let on = PrepOptions { reconfig_enabled: true, ..OPTIONS };
+    assert_eq!(server.run_with(on, Operation::Reconfig), refused(ErrorCode::Unimplemented));
+}
+
+/// A node of `/q`, whose quota is `limits`.
+fn with_quota(limits: &str) -> Server {
+    let mut server = Server::new();
+    let data = |path: &str, data: &str| {
+        Operation::Create(CreateRequest {
+            path: path.to_owned(),
+            data: Some(Bytes::copy_from_slice(data.as_bytes())),
+            acl: open_acl_unsafe().to_vec(),
+            mode: Some(PERSISTENT),
+            with_stat: false,
+        })
+    };
+    for operation in [
+        create("/q"),
+        create("/zookeeper/quota/q"),
+        data("/zookeeper/quota/q/zookeeper_limits", limits),
+        data("/zookeeper/quota/q/zookeeper_stats", "count=0,bytes=0"),
+    ] {
+        assert_eq!(server.write(operation), Verdict::Ok);
+    }
+    server
+}
+
+#[test]
+fn a_hard_quota_refuses_one_node_too_many_and_one_byte_too_many() {
+    // Each node has one byte, `set` makes it two; `/q` itself counts.
+    let exceeded = refused(ErrorCode::QuotaExceeded);
+    let mut server = with_quota("count=1,bytes=1=;countHardLimit=2");
+    assert_eq!(server.write(create("/q/a")), Verdict::Ok);
+    assert_eq!(server.write(create("/q/b")), exceeded);
+    assert_eq!(server.write(set("/q/a", 7)), refused(ErrorCode::BadVersion), "the quota allows it");
+    assert_eq!(server.write(set("/q/a", -1)), Verdict::Ok, "bytes have a soft limit only");
+    assert_eq!(server.write(delete("/q/a", -1)), Verdict::Ok);
+    assert_eq!(server.write(create("/q/b")), Verdict::Ok);
+    assert_eq!(server.write(create("/elsewhere")), Verdict::Ok);
+
+    let mut server = with_quota("count=-1,bytes=-1=;byteHardLimit=2");
+    assert_eq!(server.write(create("/q/a")), Verdict::Ok);
+    assert_eq!(server.write(set("/q/a", 7)), exceeded, "before the version");
+    assert_eq!(server.write(create("/q/b")), exceeded);
+    let off = PrepOptions { enforce_quota: false, ..OPTIONS };
+    assert_eq!(server.run_with(off, create("/q/b")), Verdict::Ok);
+}
+
+#[test]
+fn a_hard_quota_holds_within_a_batch_and_within_a_multi() {
+    let server = with_quota("count=-1,bytes=-1=;countHardLimit=3");
+    let mut prep = Prep::new(&server.database.tree, OPTIONS, TIME);
+    let mut write = |request| prep.write(request, &caller(1)).verdict;
+    let single = WriteRequest::Single;
+    assert_eq!(write(single(create("/q/a"))), Verdict::Ok);
+    let too_many = WriteRequest::Multi(vec![create("/q/b"), create("/q/c")]);
+    let code = ErrorCode::QuotaExceeded;
+    assert_eq!(write(too_many), Verdict::MultiRefused { count: 2, culprit: 1, code });
+    assert_eq!(write(single(create("/q/b"))), Verdict::Ok, "the multi was rolled back");
+    assert_eq!(write(single(create("/q/c"))), refused(code));
+    assert_eq!(write(single(delete("/q/a", -1))), Verdict::Ok);
+    assert_eq!(write(single(create("/q/c"))), Verdict::Ok);
+}
+
+#[test]
+fn a_soft_quota_warns() {
+    let server = with_quota("count=1,bytes=-1");
+    let mut prep = Prep::new(&server.database.tree, OPTIONS, TIME);
+    assert_eq!(prep.take_quota_warning(), None);
+    let verdict = prep.write(WriteRequest::Single(create("/q/a")), &caller(1)).verdict;
+    assert_eq!(verdict, Verdict::Ok);
+    assert_eq!(prep.take_quota_warning().as_deref(), Some("/q: 2 nodes of 1"));
+    assert_eq!(prep.take_quota_warning(), None);
+}
+
+#[test]
 fn quota_nodes_that_zookeeper_cannot_parse_are_refused() {
     let mut server = Server::new();
     assert_eq!(server.write(create("/zookeeper/quota/a")), Verdict::Ok);
@@ -331,8 +483,11 @@ const PATHS: [&str; 6] = ["/a", "/a/b", "/a/c", "/d", "/d/e", "/"];
 fn operation() -> impl Strategy<Value = Operation> {
     let path = || (0..PATHS.len()).prop_map(|i| PATHS[i]);
     prop_oneof![
-        4 => (path(), 0..4).prop_map(|(path, flags)| {
+        4 => (path(), 0..5).prop_map(|(path, flags)| {
             create_request(path, CreateMode::from_flags(flags).unwrap())
+        }),
+        1 => (path(), any::<bool>()).prop_map(|(path, sequential)| {
+            create_request(path, CreateMode::Ttl { sequential, ttl: 1 })
         }),
         2 => (path(), -1..3).prop_map(|(path, version)| delete(path, version)),
         2 => (path(), -1..3).prop_map(|(path, version)| set(path, version)),
@@ -349,6 +504,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 enum Request {
     Write(i64, WriteRequest),
     Close(i64),
+    Sweep(&'static str),
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -358,13 +514,15 @@ fn request() -> impl Strategy<Value = Request> {
         2 => (1..3_i64, proptest::collection::vec(operation(), 0..5))
             .prop_map(|(session, operations)| Request::Write(session, WriteRequest::Multi(operations))),
         1 => (1..3_i64).prop_map(Request::Close),
+        2 => (0..PATHS.len()).prop_map(|i| Request::Sweep(PATHS[i])),
     ]
 }
 
-fn prepare(prep: &mut Prep<'_>, request: Request) -> Prepared {
+fn prepare(prep: &mut Prep<'_>, request: Request) -> Option<Prepared> {
     match request {
-        Request::Write(session, request) => prep.write(request, &caller(session)),
-        Request::Close(session) => prep.close_session(session, 0),
+        Request::Write(session, request) => Some(prep.write(request, &caller(session))),
+        Request::Close(session) => Some(prep.close_session(session, 0)),
+        Request::Sweep(path) => prep.sweep(path, 0),
     }
 }
 
@@ -380,6 +538,7 @@ struct ModelNode {
     child_changes: i32,
     children_created: i32,
     owner: i64,
+    container: bool,
     data_length: i32,
     perms: i32,
 }
@@ -399,6 +558,7 @@ impl Model {
             child_changes: -1,
             children_created: 0,
             owner: 0,
+            container: false,
             data_length: 0,
             perms: 31,
         };
@@ -463,7 +623,11 @@ impl Model {
                     aversion: 0,
                     child_changes: 0,
                     children_created: 0,
-                    owner: if mode.is_ephemeral() { session } else { 0 },
+                    owner: match mode {
+                        CreateMode::Ephemeral { .. } => session,
+                        _ => 0,
+                    },
+                    container: matches!(mode, CreateMode::Container { .. }),
                     data_length: 1,
                     perms: 31,
                 };
@@ -515,13 +679,14 @@ impl Model {
                     return Err(ErrorCode::BadVersion);
                 }
             }
+            Operation::Reconfig => return Err(ErrorCode::ReconfigDisabled),
             Operation::Refused(code) => return Err(*code),
         }
         Ok(())
     }
 
-    fn request(&mut self, request: &Request, zxid: i64) -> Verdict {
-        match request {
+    fn request(&mut self, request: &Request, zxid: i64) -> Option<Verdict> {
+        Some(match request {
             Request::Write(session, WriteRequest::Single(operation)) => {
                 match self.operation(operation, *session, zxid) {
                     Ok(()) => Verdict::Ok,
@@ -533,7 +698,8 @@ impl Model {
                 for (culprit, operation) in operations.iter().enumerate() {
                     if let Err(code) = self.operation(operation, *session, zxid) {
                         *self = before;
-                        return Verdict::MultiRefused { count: operations.len(), culprit, code };
+                        let count = operations.len();
+                        return Some(Verdict::MultiRefused { count, culprit, code });
                     }
                 }
                 Verdict::Ok
@@ -547,7 +713,15 @@ impl Model {
                 }
                 Verdict::Ok
             }
-        }
+            Request::Sweep(path) => {
+                let node = self.0.get(*path)?;
+                if !node.container || node.children_created == 0 || self.children(path) > 0 {
+                    return None;
+                }
+                self.remove(path, zxid);
+                Verdict::Ok
+            }
+        })
     }
 
     /// Everything but `/zookeeper`, which the model doesn't have.
@@ -578,9 +752,10 @@ proptest! {
     fn behaves_like_the_plain_model(requests in proptest::collection::vec(request(), 1..50)) {
         let (mut server, mut model) = (Server::new(), Model::new());
         for request in requests {
-            let prepared = server.run(|prep| prepare(prep, request.clone()));
-            let verdict = model.request(&request, prepared.header.zxid);
-            prop_assert_eq!(prepared.verdict, verdict, "{:?}", request);
+            let zxid = server.database.tree.last_zxid() + 1;
+            let prepared = server.try_run(request.clone());
+            let verdict = model.request(&request, zxid);
+            prop_assert_eq!(prepared.map(|prepared| prepared.verdict), verdict, "{:?}", request);
             model.compare(&server.database)?;
         }
     }
@@ -592,16 +767,16 @@ proptest! {
     ) {
         let (mut one_by_one, mut at_once) = (Server::new(), Server::new());
         for request in before {
-            one_by_one.run(|prep| prepare(prep, request.clone()));
-            at_once.run(|prep| prepare(prep, request));
+            one_by_one.try_run(request.clone());
+            at_once.try_run(request);
         }
         let expected: Vec<Prepared> = batch
             .iter()
-            .map(|request| one_by_one.run(|prep| prepare(prep, request.clone())))
+            .filter_map(|request| one_by_one.try_run(request.clone()))
             .collect();
         let prepared: Vec<Prepared> = {
             let mut prep = Prep::new(&at_once.database.tree, OPTIONS, TIME);
-            batch.into_iter().map(|request| prepare(&mut prep, request)).collect()
+            batch.into_iter().filter_map(|request| prepare(&mut prep, request)).collect()
         };
         prop_assert_eq!(&prepared, &expected);
         for prepared in &prepared {
