@@ -305,7 +305,7 @@ fn take_over(
 /// ZooKeeper with `extendedTypesEnabled` off takes the owner of a node with a time to live for a session
 /// that is gone, and deletes the node.
 fn refuse_time_to_live(directories: &Directories, database: &Database) -> Result<(), StorageError> {
-    let expiring = database.tree.expiring();
+    let expiring = database.tree.expiring(0, usize::MAX);
     let mut paths: Vec<&str> = expiring
         .filter(|node| matches!(Ownership::of(node.ephemeral_owner()), Ownership::Ttl(_)))
         .map(|node| node.path())
