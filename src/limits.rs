@@ -166,6 +166,9 @@ pub const OUTSTANDING_BYTES_MAX: usize = 64 << 20;
 /// Identities that one connection may prove.
 pub const IDENTITIES_MAX: usize = 100;
 
+/// Bytes of one token of a SASL exchange, as the JDK's DIGEST-MD5 has it.
+pub const SASL_TOKEN_BYTES_MAX: usize = 4_096;
+
 /// Watches that one connection may have; beyond it the connection is closed.
 pub const WATCHES_PER_CONNECTION_MAX: usize = 1 << 20;
 

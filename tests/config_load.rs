@@ -128,7 +128,7 @@ fn a_zoo_cfg_has_zookeepers_own_defaults() {
     assert_eq!(coordinator.pre_alloc_size, 64 << 20);
     assert_eq!(coordinator.purge_interval, Duration::ZERO);
     assert_eq!(coordinator.four_letter_whitelist, ["srvr"]);
-    assert!(coordinator.force_sync && coordinator.digest_enabled && !coordinator.skip_acl);
+    assert!(coordinator.force_sync && coordinator.digest_enabled && !coordinator.auth.skip_acl);
 }
 
 #[test]
@@ -151,7 +151,9 @@ fn a_zoo_cfg_is_read_as_zookeeper_reads_it() {
     assert_eq!(coordinator.jute_max_buffer, 0x9f_ffff);
     assert_eq!(coordinator.pre_alloc_size, 1 << 20);
     assert_eq!(coordinator.snap_count, 2);
-    assert!(!coordinator.force_sync && coordinator.skip_acl && coordinator.trust_empty_snapshot);
+    assert!(
+        !coordinator.force_sync && coordinator.auth.skip_acl && coordinator.trust_empty_snapshot
+    );
 }
 
 #[test]
@@ -262,11 +264,7 @@ fn what_would_protect_less_stops_the_start() {
     for line in [
         "secureClientPort=2281",
         "ssl.keyStore.location=/k",
-        "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
-        "enforce.auth.enabled=true",
-        "enforce.auth.schemes=sasl",
-        "sessionRequireClientSASLAuth=true",
-        "DigestAuthenticationProvider.digestAlg=SHA3-256",
+        "requireKerberosConfig=true",
         "admin.portUnification=true",
         "peerType=observer",
     ] {
@@ -316,8 +314,7 @@ fn snapshots_are_packed_as_the_file_says() {
 #[test]
 fn the_defaults_of_protecting_keys_change_nothing() {
     for line in [
-        "enforce.auth.enabled=false",
-        "sessionRequireClientSASLAuth=false",
+        "requireKerberosConfig=false",
         "sslQuorum=false",
         "server.1=localhost:2888:3888",
     ] {
@@ -337,7 +334,9 @@ fn a_secret_is_never_shown() {
     let text = format!("{ZOO}DigestAuthenticationProvider.superDigest=super:hunter2\n");
     let configuration = loaded(&[("zoo.cfg", &text)], &[]).unwrap();
     assert!(!format!("{:?}", configuration.effective).contains("hunter2"));
-    assert_eq!(configuration.coordinator.unwrap().super_digest.as_deref(), Some("super:hunter2"));
+    let coordinator = configuration.coordinator.unwrap();
+    assert!(!format!("{coordinator:?}").contains("hunter2"));
+    assert_eq!(coordinator.auth.super_digest.unwrap().expose(), "super:hunter2");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::auth::AuthConfig;
 use super::keys::Owner;
 use super::members::{self, Ensemble};
 use super::settings::Settings;
@@ -61,10 +62,8 @@ pub struct CoordinatorConfig {
     pub digest_enabled: bool,
     /// `trustEmptySnapshot` (`snapshot.trust.empty`): logs without a snapshot are no damage.
     pub trust_empty_snapshot: bool,
-    /// `skipACL`: check no ACL.
-    pub skip_acl: bool,
-    /// `DigestAuthenticationProvider.superDigest`: `super:<base64 sha1>`.
-    pub super_digest: Option<String>,
+    /// Who may do what.
+    pub auth: AuthConfig,
     /// `extendedTypesEnabled`: nodes with a time to live may be created, and kept.
     pub extended_types_enabled: bool,
     /// `snapshot.compression.method`.
@@ -132,8 +131,7 @@ impl Default for CoordinatorConfig {
             four_letter_whitelist: vec!["srvr".to_owned()],
             digest_enabled: true,
             trust_empty_snapshot: false,
-            skip_acl: false,
-            super_digest: None,
+            auth: AuthConfig::default(),
             extended_types_enabled: false,
             snapshot_compression: SnapshotCompression::None,
             take_over_member: false,
@@ -238,11 +236,7 @@ impl CoordinatorConfig {
             four_letter_whitelist: four_letter_whitelist(settings),
             digest_enabled: settings.flag(OWNER, "digest.enabled"),
             trust_empty_snapshot: settings.flag(OWNER, "snapshot.trust.empty"),
-            skip_acl: settings.text(OWNER, "skipACL").as_deref() == Some("yes"),
-            super_digest: settings
-                .given
-                .get("DigestAuthenticationProvider.superDigest")
-                .map(|given| given.value.clone()),
+            auth: AuthConfig::from_settings(settings),
             extended_types_enabled: settings.flag(OWNER, "extendedTypesEnabled"),
             snapshot_compression: match settings
                 .text(OWNER, "snapshot.compression.method")

@@ -1,8 +1,10 @@
 //! `zoo.cfg` and `server.properties`, with ZooKeeper's and Kafka's own key names and defaults.
 
 pub mod admin;
+pub mod auth;
 pub mod broker;
 pub mod coordinator;
+mod jaas;
 pub mod keys;
 mod listeners;
 pub mod load;
@@ -14,6 +16,7 @@ pub mod settings;
 pub mod system_properties;
 
 pub use admin::{AdminConfig, MetricsPageConfig};
+pub use auth::{AuthConfig, DigestAlgorithm, SaslUser};
 pub use broker::BrokerConfig;
 pub use coordinator::{CoordinatorConfig, SnapshotCompression};
 pub use load::{ConfigError, Configuration, load, load_with};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Secret;
 use super::keys::{self, Key, Owner};
 use super::system_properties;
 
@@ -128,6 +129,11 @@ impl Settings {
             origin,
         });
         value
+    }
+
+    /// The secret of `key`.
+    pub(super) fn secret(&mut self, owner: Owner, key: &'static str) -> Option<Secret> {
+        self.text(owner, key).map(Secret::new)
     }
 
     /// The coordinator's keys that were given, each as the system property that ZooKeeper makes of it,

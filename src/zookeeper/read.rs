@@ -257,9 +257,11 @@ impl Reading<'_> {
     }
 
     fn check(&self, node: &NodeRef<'_>, perms: i32) -> Result<(), ErrorCode> {
-        let allowed =
-            self.state.config.skip_acl || auth::allows(node.acl(), perms, self.identities);
-        if allowed { Ok(()) } else { Err(ErrorCode::NoAuth) }
+        if self.state.auth.allows(node.acl(), perms, self.identities) {
+            Ok(())
+        } else {
+            Err(ErrorCode::NoAuth)
+        }
     }
 
     fn watch(&self, register: impl FnOnce(&mut Watches, u64)) {

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::tcp::OwnedWriteHalf;
 
+use super::auth::Auth;
 use super::connection::handle::ConnectionHandle;
 use super::database::Database;
 use super::pipeline::queue::Queue;
@@ -26,6 +27,8 @@ use crate::config::CoordinatorConfig;
 pub struct State {
     /// The configuration.
     pub config: CoordinatorConfig,
+    /// Who may do what.
+    pub auth: Auth,
     /// Tree and sessions: whoever reads sees only what is durable.
     pub database: RwLock<Database>,
     /// Who watches what. A read registers its watch while it holds `database`, and changes fire
@@ -64,6 +67,7 @@ impl State {
     ) -> Self {
         State {
             queue: Queue::new(config.global_outstanding_limit),
+            auth: Auth::new(config.auth.clone()),
             config,
             database: RwLock::new(database),
             watches: Mutex::new(Watches::new()),

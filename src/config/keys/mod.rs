@@ -303,7 +303,7 @@ mod tests {
     fn families_and_listener_keys_are_known() {
         for (name, used) in [
             ("ssl.keyStore.location", Use::Refused("TLS")),
-            ("authProvider.1", Use::Refused("authentication providers")),
+            ("authProvider.1", Use::Used),
             ("metricsProvider.httpPort", Use::Used),
             ("listener.name.external.ssl.keystore.location", Use::Refused("TLS and SASL")),
             ("listener.name.external.max.connections", Use::Unused),

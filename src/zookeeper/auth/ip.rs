@@ -26,9 +26,8 @@ fn parse(expression: &str) -> Option<Network> {
 
 fn parse_address(text: &str) -> Option<IpAddr> {
     if text.contains(':') {
-        // A zone names an interface of the peer, which the bits of an address don't know.
-        let text = text.split('%').next().unwrap_or(text);
-        return text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+        // ZooKeeper takes no IPv4 form at the end, and no zone.
+        return text.parse::<Ipv6Addr>().ok().filter(|_| !text.contains('.')).map(IpAddr::V6);
     }
     let mut bytes = [0; 4];
     let mut parts = text.split('.');
@@ -99,6 +98,8 @@ mod tests {
             ("256.0.0.1", false),
             ("::1", true),
             ("::1/129", false),
+            ("::ffff:10.0.0.1", false),
+            ("fe80::1%eth0", false),
             ("anyone", false),
             ("", false),
         ] {

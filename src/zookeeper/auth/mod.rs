@@ -1,27 +1,34 @@
 //! Who a client is, and what access control lists let it do: the schemes `world`, `ip`, `digest`,
-//! `auth` and `super`, as Apache ZooKeeper has them without further providers.
+//! `auth`, `sasl`, `x509`, `ensemble` and `super`, as Apache ZooKeeper's own providers have them.
 
 mod digest;
+mod digest_md5;
 mod ip;
+mod principal;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use subtle::ConstantTimeEq as _;
+
+pub use self::digest_md5::{Answer, Exchange, NONCE_BYTES, SaslError};
 use super::acl::{Acl, AclList};
 use super::proto::ErrorCode;
+use crate::config::AuthConfig;
 use crate::limits;
 
 /// One identity that a client has proved (`Id`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthId {
-    /// How it was proved: `ip`, `digest`, `super`.
+    /// How it was proved: `ip`, `digest`, `sasl`, `x509`, `super`.
     pub scheme: Box<str>,
     /// The identity, in the form that the scheme gives it.
     pub id: Box<str>,
 }
 
 impl AuthId {
-    fn new(scheme: &str, id: &str) -> Self {
+    /// An identity.
+    pub fn new(scheme: &str, id: &str) -> Self {
         AuthId { scheme: scheme.into(), id: id.into() }
     }
 }
@@ -34,115 +41,251 @@ pub fn identities_of_peer(peer: IpAddr) -> Identities {
     Arc::from([AuthId::new("ip", &peer.to_string())])
 }
 
-/// Answers an auth packet: the identities with what it proves added.
-///
-/// # Errors
-/// `AuthFailed` for a scheme that is not served, for no credentials, and past
-/// [`limits::IDENTITIES_MAX`].
-pub fn authenticate(
-    scheme: &str,
-    credentials: Option<&[u8]>,
-    peer: IpAddr,
-    identities: &Identities,
-    super_digest: Option<&str>,
-) -> Result<Identities, ErrorCode> {
-    let mut all = identities.to_vec();
-    let mut add = |identity: AuthId| {
-        if !all.contains(&identity) {
-            all.push(identity);
-        }
-    };
-    match scheme {
-        "digest" => {
-            let id = digest::id_of(credentials.ok_or(ErrorCode::AuthFailed)?);
-            if super_digest == Some(id.as_str()) {
-                add(AuthId::new("super", ""));
+/// Why an auth packet is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The client is answered `AuthFailed`.
+    Failed,
+    /// It means to be at another ensemble: its connection is closed without an answer, so that it
+    /// tries another server.
+    OtherEnsemble,
+}
+
+/// The rules of one coordinator: who is who, and who may do what.
+#[derive(Debug)]
+pub struct Auth {
+    config: AuthConfig,
+}
+
+impl Auth {
+    /// The rules of this configuration.
+    pub const fn new(config: AuthConfig) -> Self {
+        Auth { config }
+    }
+
+    /// Answers an auth packet of a client whose identities are `identities`: them with what it proves
+    /// added.
+    ///
+    /// # Errors
+    /// A scheme that is not served, wrong or no credentials, or more identities than
+    /// [`limits::IDENTITIES_MAX`].
+    pub fn authenticate(
+        &self,
+        scheme: &str,
+        credentials: Option<&[u8]>,
+        peer: IpAddr,
+        identities: &Identities,
+    ) -> Result<Identities, Refusal> {
+        match scheme {
+            "digest" if self.config.digest_enabled => {
+                let credentials = credentials.ok_or(Refusal::Failed)?;
+                let id = digest::id_of(credentials, self.config.digest_algorithm);
+                let is_super = self.config.super_digest.as_ref().is_some_and(|digest| {
+                    bool::from(digest.expose().as_bytes().ct_eq(id.as_bytes()))
+                });
+                let root = is_super.then(|| AuthId::new("super", ""));
+                with(identities, root.into_iter().chain([AuthId::new("digest", &id)]))
             }
-            add(AuthId::new("digest", &id));
+            "ip" => with(identities, [AuthId::new("ip", &peer.to_string())]),
+            // What the certificate proves was added with the connection: this only asks for it.
+            "x509" if identities.iter().any(|identity| &*identity.scheme == "x509") => {
+                Ok(Arc::clone(identities))
+            }
+            "ensemble" if self.config.ensemble_provider => {
+                let name = String::from_utf8_lossy(credentials.unwrap_or_default());
+                match &self.config.ensemble_names {
+                    Some(names)
+                        if !name.is_empty() && !names.iter().any(|known| *known == name) =>
+                    {
+                        Err(Refusal::OtherEnsemble)
+                    }
+                    _ => Ok(Arc::clone(identities)),
+                }
+            }
+            _ => Err(Refusal::Failed),
         }
-        "ip" => add(AuthId::new("ip", &peer.to_string())),
-        _ => return Err(ErrorCode::AuthFailed),
     }
-    if all.len() > limits::IDENTITIES_MAX {
-        return Err(ErrorCode::AuthFailed);
-    }
-    Ok(all.into())
-}
 
-/// The name that an identity shows of its user (`AuthenticationProvider.getUserName`): for `digest`
-/// what stands before the hash, none for `super`, which no provider proves.
-pub fn user_name(identity: &AuthId) -> &str {
-    match &*identity.scheme {
-        "digest" => identity.id.split(':').next().unwrap_or_default(),
-        "super" => "",
-        _ => &identity.id,
+    /// Begins SASL for one connection; `None` where no users are configured.
+    pub fn begin_sasl(&self, nonce: [u8; NONCE_BYTES]) -> Option<Exchange> {
+        self.config.sasl_users.as_ref().map(|_| Exchange::new(nonce))
     }
-}
 
-/// Whether a client with these identities has one of the permissions `perms` by this list
-/// (`ZooKeeperServer.checkACL`). An empty list lets everybody do everything.
-pub fn allows(acl: &[Acl], perms: i32, identities: &[AuthId]) -> bool {
-    acl.is_empty()
-        || acl.iter().any(|entry| entry.perms & perms != 0 && is_anyone(entry))
-        || identities.iter().any(|identity| &*identity.scheme == "super")
-        || acl.iter().any(|entry| {
-            entry.perms & perms != 0
-                && identities.iter().any(|identity| {
-                    identity.scheme == entry.scheme
-                        && match &*identity.scheme {
-                            "ip" => ip::matches(&identity.id, &entry.id),
-                            "digest" => identity.id == entry.id,
-                            _ => false,
-                        }
-                })
-        })
-}
-
-fn is_anyone(entry: &Acl) -> bool {
-    &*entry.scheme == "world" && &*entry.id == "anyone"
-}
-
-/// The list as it is stored (`PrepRequestProcessor.fixupACL`): duplicates dropped, `auth` replaced
-/// by the client's own identities.
-///
-/// # Errors
-/// `InvalidAcl` for an empty list, an unknown scheme, an id that its scheme finds invalid, and
-/// `auth` from a client that has proved nothing.
-pub fn fixup(acl: &[Acl], identities: &[AuthId]) -> Result<AclList, ErrorCode> {
-    if acl.is_empty() {
-        return Err(ErrorCode::InvalidAcl);
+    /// Takes the next token of a SASL exchange.
+    ///
+    /// # Errors
+    /// See [`Exchange::evaluate`].
+    pub fn sasl(&self, exchange: &mut Exchange, token: &[u8]) -> Result<Answer, SaslError> {
+        exchange.evaluate(token, self.config.sasl_users.as_deref().unwrap_or_default())
     }
-    if let [only] = acl
-        && is_anyone(only)
-    {
-        return Ok(Arc::from([only.clone()]));
+
+    /// The identities of a client that has proved by SASL to be `user`.
+    ///
+    /// # Errors
+    /// More identities than [`limits::IDENTITIES_MAX`].
+    pub fn with_sasl_user(
+        &self,
+        identities: &Identities,
+        user: &str,
+    ) -> Result<Identities, Refusal> {
+        let is_super = self.config.sasl_super_users.iter().any(|known| known == user);
+        let root = is_super.then(|| AuthId::new("super", ""));
+        with(identities, [AuthId::new("sasl", user)].into_iter().chain(root))
     }
-    let mut stored: Vec<Acl> = Vec::with_capacity(acl.len());
-    let mut seen = hashbrown::HashSet::with_capacity(acl.len());
-    for entry in acl {
-        if !seen.insert(entry) {
-            continue;
+
+    /// The identities of a client whose certificate, which TLS has verified, has this subject (in the
+    /// form of RFC 2253) or whatever else stands for it.
+    ///
+    /// # Errors
+    /// More identities than [`limits::IDENTITIES_MAX`].
+    pub fn with_certificate(
+        &self,
+        identities: &Identities,
+        subject: &str,
+    ) -> Result<Identities, Refusal> {
+        let is_super = self.config.x509_super_user.as_deref() == Some(subject);
+        let root = is_super.then(|| AuthId::new("super", subject));
+        with(identities, root.into_iter().chain([AuthId::new("x509", subject)]))
+    }
+
+    /// What is done of a client whose SASL authentication fails: `None` lets it go on, else it is
+    /// answered this code and its connection closed.
+    pub fn after_failed_sasl(&self) -> Option<ErrorCode> {
+        let required = self.config.enforced_schemes.iter().any(|scheme| scheme == "sasl");
+        match (required, self.config.keep_sasl_failed_clients) {
+            (true, _) => Some(ErrorCode::SessionClosedRequireSaslAuth),
+            (false, true) => None,
+            (false, false) => Some(ErrorCode::AuthFailed),
         }
-        match &*entry.scheme {
-            "world" if &*entry.id == "anyone" => stored.push(entry.clone()),
-            "auth" => {
+    }
+
+    /// Whether a client with these identities may send requests at all (`AuthenticationHelper`).
+    pub fn admits(&self, identities: &[AuthId]) -> bool {
+        let enforced = &self.config.enforced_schemes;
+        enforced.is_empty()
+            || identities
+                .iter()
+                .any(|identity| enforced.iter().any(|scheme| **scheme == *identity.scheme))
+    }
+
+    /// Whether a client with these identities has one of the permissions `perms` by this list
+    /// (`ZooKeeperServer.checkACL`). An empty list lets everybody do everything.
+    pub fn allows(&self, acl: &[Acl], perms: i32, identities: &[AuthId]) -> bool {
+        self.config.skip_acl
+            || acl.is_empty()
+            || acl.iter().any(|entry| entry.perms & perms != 0 && is_anyone(entry))
+            || identities.iter().any(|identity| &*identity.scheme == "super")
+            || acl.iter().any(|entry| {
+                entry.perms & perms != 0
+                    && identities.iter().any(|identity| self.matches(entry, identity))
+            })
+    }
+
+    /// Whether an entry means this identity.
+    fn matches(&self, entry: &Acl, identity: &AuthId) -> bool {
+        if identity.scheme != entry.scheme || !self.config.serves(&entry.scheme) {
+            return false;
+        }
+        match &*identity.scheme {
+            "ip" => ip::matches(&identity.id, &entry.id),
+            "sasl" => {
+                identity.id == entry.id
+                    || &*identity.id == "super"
+                    || self.config.any_sasl_user.as_deref() == Some(&*entry.id)
+            }
+            "digest" | "x509" => identity.id == entry.id,
+            _ => false,
+        }
+    }
+
+    /// The list as it is stored (`PrepRequestProcessor.fixupACL`): duplicates dropped, `auth` replaced
+    /// by the client's own identities.
+    ///
+    /// # Errors
+    /// `InvalidAcl` for an empty list, an unknown scheme, an id that its scheme finds invalid, and
+    /// `auth` from a client that has proved nothing.
+    pub fn fixup(&self, acl: &[Acl], identities: &[AuthId]) -> Result<AclList, ErrorCode> {
+        if acl.is_empty() {
+            return Err(ErrorCode::InvalidAcl);
+        }
+        if let [only] = acl
+            && is_anyone(only)
+        {
+            return Ok(Arc::from([only.clone()]));
+        }
+        let mut stored: Vec<Acl> = Vec::with_capacity(acl.len());
+        let mut seen = hashbrown::HashSet::with_capacity(acl.len());
+        for entry in acl {
+            if !seen.insert(entry) {
+                continue;
+            }
+            if &*entry.scheme == "auth" {
                 let before = stored.len();
                 stored.extend(
                     identities
                         .iter()
-                        .filter(|identity| &*identity.scheme == "digest")
+                        .filter(|identity| self.is_authenticated(&identity.scheme))
                         .map(|identity| Acl::new(entry.perms, &identity.scheme, &identity.id)),
                 );
                 if stored.len() == before {
                     return Err(ErrorCode::InvalidAcl);
                 }
+            } else if is_anyone(entry) || self.is_valid(entry) {
+                stored.push(entry.clone());
+            } else {
+                return Err(ErrorCode::InvalidAcl);
             }
-            "ip" if ip::is_valid(&entry.id) => stored.push(entry.clone()),
-            "digest" if digest::is_valid(&entry.id) => stored.push(entry.clone()),
-            _ => return Err(ErrorCode::InvalidAcl),
+        }
+        Ok(stored.into())
+    }
+
+    /// Whether identities of this scheme were proved by the client, so that `auth` stands for them.
+    fn is_authenticated(&self, scheme: &str) -> bool {
+        matches!(scheme, "digest" | "sasl" | "x509") && self.config.serves(scheme)
+    }
+
+    /// Whether a list may hold this entry.
+    fn is_valid(&self, entry: &Acl) -> bool {
+        self.config.serves(&entry.scheme)
+            && match &*entry.scheme {
+                "ip" => ip::is_valid(&entry.id),
+                "digest" => digest::is_valid(&entry.id),
+                "sasl" => principal::is_principal(&entry.id),
+                "x509" => principal::is_distinguished_name(&entry.id),
+                _ => false,
+            }
+    }
+
+    /// The name of who has this identity, without what proves it (`AuthUtil.getUser`): that of a
+    /// `digest` user alone, else the id; empty where the scheme is not served.
+    pub fn user_name<'a>(&self, identity: &'a AuthId) -> &'a str {
+        match &*identity.scheme {
+            scheme if !self.config.serves(scheme) => "",
+            "digest" => identity.id.split(':').next().unwrap_or_default(),
+            _ => &identity.id,
         }
     }
-    Ok(stored.into())
+}
+
+/// `identities` with those of `more` that are not among them.
+fn with(
+    identities: &Identities,
+    more: impl IntoIterator<Item = AuthId>,
+) -> Result<Identities, Refusal> {
+    let mut all = identities.to_vec();
+    for identity in more {
+        if !all.contains(&identity) {
+            all.push(identity);
+        }
+    }
+    if all.len() > limits::IDENTITIES_MAX {
+        return Err(Refusal::Failed);
+    }
+    Ok(all.into())
+}
+
+fn is_anyone(entry: &Acl) -> bool {
+    &*entry.scheme == "world" && &*entry.id == "anyone"
 }
 
 /// The list as it is shown to a client without ADMIN: the hashes of `digest` ids masked.
@@ -156,105 +299,4 @@ pub fn masked(acl: &[Acl]) -> Vec<Acl> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::zookeeper::acl::{ADMIN, ALL, READ, WRITE, open_acl_unsafe};
-
-    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    fn user(credentials: &[u8]) -> Identities {
-        authenticate("digest", Some(credentials), PEER, &identities_of_peer(PEER), None).unwrap()
-    }
-
-    #[test]
-    fn lists_are_checked_entry_by_entry() {
-        let joe = user(b"joe:secret");
-        let peer = identities_of_peer(PEER);
-        let acl = [
-            Acl::new(READ, "world", "anyone"),
-            Acl::new(ALL, "digest", &joe[1].id),
-            Acl::new(ADMIN, "ip", "127.0.0.0/8"),
-        ];
-        assert!(allows(&acl, READ, &peer));
-        assert!(!allows(&acl, WRITE, &peer));
-        assert!(allows(&acl, ADMIN, &peer));
-        assert!(allows(&acl, WRITE, &joe));
-        assert!(!allows(&acl, WRITE, &user(b"joe:guess")));
-        assert!(allows(&[], WRITE, &peer));
-        assert!(allows(&open_acl_unsafe(), ALL, &peer));
-    }
-
-    #[test]
-    fn super_may_do_everything() {
-        let digest = "super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
-        let peer = identities_of_peer(PEER);
-        let root = authenticate("digest", Some(b"super:test"), PEER, &peer, Some(digest)).unwrap();
-        assert!(allows(&[Acl::new(ALL, "digest", "a:b")], WRITE, &root));
-        let other = authenticate("digest", Some(b"super:tess"), PEER, &peer, Some(digest)).unwrap();
-        assert!(!allows(&[Acl::new(ALL, "digest", "a:b")], WRITE, &other));
-    }
-
-    #[test]
-    fn unknown_schemes_and_missing_credentials_fail() {
-        let peer = identities_of_peer(PEER);
-        for (scheme, credentials) in [("sasl", Some(&b"x"[..])), ("world", None), ("digest", None)]
-        {
-            let result = authenticate(scheme, credentials, PEER, &peer, None);
-            assert_eq!(result, Err(ErrorCode::AuthFailed), "{scheme}");
-        }
-        assert_eq!(authenticate("ip", None, PEER, &peer, None).unwrap(), peer, "no duplicates");
-    }
-
-    #[test]
-    fn identities_are_bounded() {
-        let mut identities = identities_of_peer(PEER);
-        let failed = (0..=limits::IDENTITIES_MAX).any(|i| {
-            match authenticate(
-                "digest",
-                Some(format!("u{i}:p").as_bytes()),
-                PEER,
-                &identities,
-                None,
-            ) {
-                Ok(more) => {
-                    identities = more;
-                    false
-                }
-                Err(_) => true,
-            }
-        });
-        assert!(failed);
-        assert_eq!(identities.len(), limits::IDENTITIES_MAX);
-    }
-
-    #[test]
-    fn lists_are_stored_without_duplicates_and_with_auth_expanded() {
-        let joe = user(b"joe:secret");
-        let world = Acl::new(READ, "world", "anyone");
-        let auth = Acl::new(ALL, "auth", "");
-        let stored = fixup(&[world.clone(), auth.clone(), world.clone()], &joe).unwrap();
-        assert_eq!(*stored, [world, Acl::new(ALL, "digest", &joe[1].id)]);
-        assert_eq!(fixup(&[auth], &identities_of_peer(PEER)), Err(ErrorCode::InvalidAcl));
-        for bad in [
-            Acl::new(ALL, "world", "somebody"),
-            Acl::new(ALL, "super", ""),
-            Acl::new(ALL, "sasl", "joe"),
-            Acl::new(ALL, "digest", "joe"),
-            Acl::new(ALL, "ip", "joe"),
-            Acl::new(ALL, "", ""),
-        ] {
-            assert_eq!(
-                fixup(std::slice::from_ref(&bad), &joe),
-                Err(ErrorCode::InvalidAcl),
-                "{bad:?}"
-            );
-        }
-        assert_eq!(fixup(&[], &joe), Err(ErrorCode::InvalidAcl));
-    }
-
-    #[test]
-    fn hashes_are_masked() {
-        let acl = [Acl::new(ALL, "digest", "joe:hash:x"), Acl::new(READ, "ip", "::1")];
-        assert_eq!(masked(&acl), [Acl::new(ALL, "digest", "joe:x"), Acl::new(READ, "ip", "::1")]);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! The task decodes as many requests as its buffer holds, answers them into one output buffer, and
 //! writes that at once. Nothing is spawned and no channel is made for a request.
 
+mod authentication;
 pub mod handle;
 mod handshake;
 mod input;
@@ -25,7 +26,7 @@ use tracing::Instrument as _;
 
 use self::handle::ConnectionHandle;
 use self::input::Input;
-use super::auth::Identities;
+use super::auth::{Exchange, Identities};
 use super::pipeline::queue::Job;
 use super::session::Session;
 use super::state::State;
@@ -102,6 +103,10 @@ struct Connection {
     phase: Phase,
     /// What the client has proved: the handle has the same, for others.
     identities: Identities,
+    /// Whether that is what the configuration enforces.
+    admitted: bool,
+    /// SASL, once the client has begun it.
+    sasl: Option<Exchange>,
     /// Runs while a handshake or the end is waited for.
     deadline: Option<Pin<Box<Sleep>>>,
     jobs: Vec<Job>,
@@ -118,6 +123,8 @@ impl Drop for Connection {
 impl Connection {
     fn new(state: Arc<State>, handle: Arc<ConnectionHandle>) -> Self {
         Connection {
+            admitted: state.auth.admits(&handle.identities()),
+            sasl: None,
             identities: handle.identities(),
             state,
             handle,

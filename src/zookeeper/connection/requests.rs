@@ -10,11 +10,11 @@ use super::handle::ConnectionHandle;
 use super::input::Front;
 use super::{Connection, Phase, Step};
 use crate::limits;
-use crate::zookeeper::auth::{self, AuthId, Identities};
+use crate::zookeeper::auth::AuthId;
 use crate::zookeeper::database::Database;
 use crate::zookeeper::jute::Reader;
 use crate::zookeeper::pipeline::queue::{Job, Task};
-use crate::zookeeper::proto::request::{AuthPacket, RequestHeader, WriteRequest, decode_sync};
+use crate::zookeeper::proto::request::{RequestHeader, WriteRequest, decode_sync};
 use crate::zookeeper::proto::{ErrorCode, OpCode, XID_PING, reply};
 use crate::zookeeper::read::Reading;
 use crate::zookeeper::session::Session;
@@ -108,6 +108,11 @@ impl Connection {
             self.deferred_reads = 0;
         }
         let behind_own_write = pending > 0 || !self.jobs.is_empty();
+        if !self.admitted && !matches!(op, OpCode::Auth | OpCode::Sasl) {
+            burst.requests += 1;
+            self.refuse_unauthenticated(xid);
+            return Next::Close;
+        }
         let task = match op {
             OpCode::Ping => {
                 let zxid = burst.database().tree.last_zxid();
@@ -116,11 +121,16 @@ impl Connection {
                 return Next::Continue;
             }
             OpCode::Auth => {
-                let proved = authenticate(&self.state, &self.handle, &self.identities, xid, body);
-                let ok = proved.is_some();
-                if let Some(identities) = proved {
-                    self.identities = identities;
-                }
+                let body: Box<[u8]> = body.into();
+                let ok = self.authenticate(xid, &body);
+                burst.answered(op, ok, &mut self.requests);
+                return if ok { Next::Continue } else { Next::Close };
+            }
+            // Its number is one of the requests', so that its answer comes in their order.
+            OpCode::Sasl if behind_own_write => return Next::Wait,
+            OpCode::Sasl => {
+                let body: Box<[u8]> = body.into();
+                let ok = self.sasl(xid, &body);
                 burst.answered(op, ok, &mut self.requests);
                 return if ok { Next::Continue } else { Next::Close };
             }
@@ -187,43 +197,6 @@ impl Connection {
             bytes: bytes.len(),
         });
         if op == OpCode::CloseSession { Next::Finish } else { Next::Continue }
-    }
-}
-
-/// Answers an auth packet, with the zxid 0, unless it is malformed; the client's identities
-/// afterwards, if it was good.
-fn authenticate(
-    state: &State,
-    handle: &ConnectionHandle,
-    identities: &Identities,
-    xid: i32,
-    body: &[u8],
-) -> Option<Identities> {
-    let proved = match AuthPacket::decode(body) {
-        Ok(packet) => auth::authenticate(
-            &packet.scheme,
-            packet.credentials,
-            handle.peer().ip(),
-            identities,
-            state.config.super_digest.as_deref(),
-        ),
-        Err(error) => {
-            tracing::debug!(%error, "closed: malformed authentication");
-            return None;
-        }
-    };
-    match proved {
-        Ok(identities) => {
-            handle.set_identities(Arc::clone(&identities));
-            handle.send(1, |out| reply::empty(out, xid, 0));
-            Some(identities)
-        }
-        Err(code) => {
-            tracing::debug!("closed: authentication failed");
-            state.stats.auth_failures.fetch_add(1, Ordering::Relaxed);
-            handle.send(1, |out| reply::error(out, xid, 0, code));
-            None
-        }
     }
 }
 

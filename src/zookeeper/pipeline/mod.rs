@@ -12,6 +12,7 @@ use parking_lot::RwLockWriteGuard;
 use tokio::sync::watch;
 
 use self::queue::{Job, Task};
+use super::acl;
 use super::connection::handle::ConnectionHandle;
 use super::database::Database;
 use super::jute::Writer as _;
@@ -25,7 +26,6 @@ use super::txn::apply::{self, Applied, Change, ChangeKind};
 use super::txn::prep::{Caller, Prep, PrepOptions, Prepared, Verdict};
 use super::txn::record::Txn;
 use super::watch::{EventType, WatcherId};
-use super::{acl, auth};
 use crate::limits;
 
 /// How many requests are applied before readers are let in between.
@@ -137,7 +137,7 @@ impl Pipeline {
         let time = i64::try_from(time).unwrap_or(i64::MAX);
         let database = self.state.database.read();
         let options = PrepOptions {
-            skip_acl: self.state.config.skip_acl,
+            auth: &self.state.auth,
             depth_max: self.state.config.znode_depth_max,
             extended_types: self.state.config.extended_types_enabled,
             enforce_quota: self.state.config.enforce_quota,
@@ -372,8 +372,7 @@ impl Pipeline {
         let connections = self.state.connections.lock();
         for watcher in told {
             let Some(connection) = connections.get(watcher) else { continue };
-            let skip_acl = self.state.config.skip_acl;
-            if skip_acl || auth::allows(acl, acl::READ, &connection.identities()) {
+            if self.state.auth.allows(acl, acl::READ, &connection.identities()) {
                 connection.send(1, |out| reply::event(out, zxid, kind, path));
                 self.state.stats.packets_sent.fetch_add(1, Ordering::Relaxed);
                 self.touched.push(Arc::clone(connection));

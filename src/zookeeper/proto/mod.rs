@@ -37,6 +37,7 @@ pub enum OpCode {
     MultiRead,
     Auth,
     SetWatches,
+    Sasl,
     GetEphemerals,
     GetAllChildrenNumber,
     SetWatches2,
@@ -47,7 +48,7 @@ pub enum OpCode {
 
 impl OpCode {
     /// Every opcode, its number and its name, in the order of the enumeration.
-    pub const ALL: [(OpCode, i32, &'static str); 27] = [
+    pub const ALL: [(OpCode, i32, &'static str); 28] = [
         (OpCode::Create, 1, "create"),
         (OpCode::Delete, 2, "delete"),
         (OpCode::Exists, 3, "exists"),
@@ -69,6 +70,7 @@ impl OpCode {
         (OpCode::MultiRead, 22, "multi_read"),
         (OpCode::Auth, 100, "auth"),
         (OpCode::SetWatches, 101, "set_watches"),
+        (OpCode::Sasl, 102, "sasl"),
         (OpCode::GetEphemerals, 103, "get_ephemerals"),
         (OpCode::GetAllChildrenNumber, 104, "get_all_children_number"),
         (OpCode::SetWatches2, 105, "set_watches2"),
@@ -101,6 +103,7 @@ impl OpCode {
             22 => OpCode::MultiRead,
             100 => OpCode::Auth,
             101 => OpCode::SetWatches,
+            102 => OpCode::Sasl,
             103 => OpCode::GetEphemerals,
             104 => OpCode::GetAllChildrenNumber,
             105 => OpCode::SetWatches2,
@@ -142,6 +145,7 @@ pub enum ErrorCode {
     AuthFailed = -115,
     NoWatcher = -121,
     ReconfigDisabled = -123,
+    SessionClosedRequireSaslAuth = -124,
     QuotaExceeded = -125,
 }
 

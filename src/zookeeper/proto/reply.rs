@@ -29,6 +29,20 @@ pub fn error(out: &mut Vec<u8>, xid: i32, zxid: i64, code: ErrorCode) {
     end(out, start);
 }
 
+/// Appends a reply that says why the request failed and has a body all the same.
+pub fn error_with(
+    out: &mut Vec<u8>,
+    xid: i32,
+    zxid: i64,
+    code: ErrorCode,
+    body: impl FnOnce(&mut Vec<u8>),
+) {
+    let start = out.len();
+    header(out, xid, zxid, code.number());
+    body(out);
+    end(out, start);
+}
+
 /// Appends a watch event. `zxid` is that of the transaction, or -1 for one that `setWatches` caught
 /// up.
 pub fn event(out: &mut Vec<u8>, zxid: i64, kind: EventType, path: &str) {

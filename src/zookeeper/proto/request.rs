@@ -483,6 +483,11 @@ impl<'a> AuthPacket<'a> {
     }
 }
 
+/// The token of a `sasl` request; the C client's first one may be null, which is an empty one.
+pub fn decode_sasl(body: &[u8]) -> Result<&[u8], JuteError> {
+    Ok(Reader::new(body).buffer()?.unwrap_or_default())
+}
+
 /// The path of a `sync`, which comes back as it is.
 pub fn decode_sync(body: &[u8]) -> Result<Option<Box<[u8]>>, JuteError> {
     Ok(Reader::new(body).buffer()?.map(Box::from))

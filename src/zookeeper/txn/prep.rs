@@ -8,7 +8,7 @@ mod quota;
 use self::pending::Pending;
 use super::record::{CreateTxn, DIGEST_LEN, HEADER_LEN, RECORD_MAX, Txn, TxnHeader};
 use crate::zookeeper::acl::{self, AclList};
-use crate::zookeeper::auth::{self, AuthId};
+use crate::zookeeper::auth::{Auth, AuthId};
 use crate::zookeeper::path;
 use crate::zookeeper::proto::ErrorCode;
 use crate::zookeeper::proto::request::{CreateMode, CreateRequest, Operation, WriteRequest};
@@ -18,9 +18,9 @@ use crate::zookeeper::tree::DataTree;
 
 /// What prep checks by, beside the tree.
 #[derive(Debug, Clone, Copy)]
-pub struct PrepOptions {
-    /// `skipACL`: every client may do everything.
-    pub skip_acl: bool,
+pub struct PrepOptions<'a> {
+    /// Who may do what.
+    pub auth: &'a Auth,
     /// The deepest path that is created.
     pub depth_max: usize,
     /// `extendedTypesEnabled`: nodes may have a time to live.
@@ -79,14 +79,14 @@ pub struct Prepared {
 #[derive(Debug)]
 pub struct Prep<'a> {
     pending: Pending<'a>,
-    options: PrepOptions,
+    options: PrepOptions<'a>,
     last_zxid: i64,
     time: i64,
 }
 
 impl<'a> Prep<'a> {
     /// A batch on top of `tree`, at `time` (milliseconds since the epoch).
-    pub fn new(tree: &'a DataTree, options: PrepOptions, time: i64) -> Self {
+    pub fn new(tree: &'a DataTree, options: PrepOptions<'a>, time: i64) -> Self {
         Prep {
             pending: Pending::new(tree, options.enforce_quota),
             options,
@@ -226,7 +226,7 @@ impl<'a> Prep<'a> {
             Operation::SetAcl { path, acl, version } => {
                 check_session(caller)?;
                 check_path(&path)?;
-                let acl = auth::fixup(&acl, caller.identities)?;
+                let acl = self.options.auth.fixup(&acl, caller.identities)?;
                 let node = self.pending.node(&path).ok_or(ErrorCode::NoNode)?;
                 self.check_acl(&node.acl, acl::ADMIN, caller)?;
                 let version = next_version(node.stat.aversion, version)?;
@@ -277,7 +277,7 @@ impl<'a> Prep<'a> {
         if path.contains('\0') {
             return Err(ErrorCode::BadArguments);
         }
-        let acl = auth::fixup(&acl, caller.identities)?;
+        let acl = self.options.auth.fixup(&acl, caller.identities)?;
         let parent = self.pending.node(parent_path).ok_or(ErrorCode::NoNode)?;
         self.check_acl(&parent.acl, acl::CREATE, caller)?;
         if mode.is_sequential() {
@@ -353,7 +353,7 @@ impl<'a> Prep<'a> {
     }
 
     fn check_acl(&self, acl: &AclList, perm: i32, caller: &Caller<'_>) -> Result<(), ErrorCode> {
-        if self.options.skip_acl || auth::allows(acl, perm, caller.identities) {
+        if self.options.auth.allows(acl, perm, caller.identities) {
             Ok(())
         } else {
             Err(ErrorCode::NoAuth)

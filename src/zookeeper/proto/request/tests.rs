@@ -104,6 +104,7 @@ fn bodies() -> Vec<(OpCode, Vec<u8>)> {
                     out.write_string("digest");
                     out.write_buffer(Some(b"a:b"));
                 }
+                OpCode::Sasl => out.write_buffer(Some(b"username=\"bob\"")),
                 OpCode::SetWatches => watched(&mut out, 3),
                 OpCode::SetWatches2 => watched(&mut out, 5),
                 OpCode::Ping | OpCode::CloseSession | OpCode::WhoAmI => {}
@@ -116,6 +117,7 @@ fn bodies() -> Vec<(OpCode, Vec<u8>)> {
 fn decode(op: OpCode, body: &[u8]) -> Result<(), JuteError> {
     match op {
         OpCode::Auth => AuthPacket::decode(body).map(drop),
+        OpCode::Sasl => decode_sasl(body).map(drop),
         OpCode::Sync => decode_sync(body).map(drop),
         OpCode::Ping | OpCode::CloseSession => Ok(()),
         OpCode::Create

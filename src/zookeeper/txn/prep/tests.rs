@@ -6,13 +6,15 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::AuthConfig;
 use crate::zookeeper::acl::{Acl, open_acl_unsafe};
 use crate::zookeeper::database::Database;
 use crate::zookeeper::stat::Stat;
 use crate::zookeeper::txn::apply::apply;
 
-const OPTIONS: PrepOptions = PrepOptions {
-    skip_acl: false,
+static AUTH: Auth = Auth::new(AuthConfig::DEFAULT);
+const OPTIONS: PrepOptions<'static> = PrepOptions {
+    auth: &AUTH,
     depth_max: 5,
     extended_types: true,
     enforce_quota: true,
