@@ -128,7 +128,7 @@ impl Reading<'_> {
                 out.write_count(self.identities.len());
                 for identity in self.identities {
                     out.write_string(&identity.scheme);
-                    out.write_string(auth::user_name(identity));
+                    out.write_string(self.state.auth.user_name(identity));
                 }
             }),
         }

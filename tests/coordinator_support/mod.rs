@@ -36,6 +36,7 @@ pub const CREATE_TTL: i32 = 21;
 pub const MULTI_READ: i32 = 22;
 pub const AUTH: i32 = 100;
 pub const SET_WATCHES: i32 = 101;
+pub const SASL: i32 = 102;
 pub const GET_EPHEMERALS: i32 = 103;
 pub const GET_ALL_CHILDREN_NUMBER: i32 = 104;
 pub const ADD_WATCH: i32 = 106;
@@ -365,6 +366,12 @@ pub fn auth(scheme: &str, credentials: &[u8]) -> Vec<u8> {
     body.write_int(0);
     body.write_string(scheme);
     body.write_buffer(Some(credentials));
+    body
+}
+
+pub fn token(token: Option<&[u8]>) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.write_buffer(token);
     body
 }
 

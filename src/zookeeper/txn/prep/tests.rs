@@ -78,7 +78,7 @@ impl Server {
         prepared
     }
 
-    fn run_with(&mut self, options: PrepOptions, operation: Operation) -> Verdict {
+    fn run_with(&mut self, options: PrepOptions<'_>, operation: Operation) -> Verdict {
         let mut prep = Prep::new(&self.database.tree, options, TIME);
         let prepared = prep.write(WriteRequest::Single(operation), &caller(1));
         self.apply(&prepared);
