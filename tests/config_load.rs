@@ -313,11 +313,7 @@ fn snapshots_are_packed_as_the_file_says() {
 
 #[test]
 fn the_defaults_of_protecting_keys_change_nothing() {
-    for line in [
-        "requireKerberosConfig=false",
-        "sslQuorum=false",
-        "server.1=localhost:2888:3888",
-    ] {
+    for line in ["requireKerberosConfig=false", "sslQuorum=false", "server.1=localhost:2888:3888"] {
         let configuration = loaded(&[("zoo.cfg", &format!("{ZOO}{line}\n"))], &[]).unwrap();
         let key = line.split('=').next().unwrap();
         assert!(configuration.warnings.iter().any(|warning| warning.contains(key)), "{line}");

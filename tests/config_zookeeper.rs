@@ -47,7 +47,7 @@ fn a_file_rules_over_a_prefixed_property_and_under_a_plain_one() {
                  -Dreadonlymode.enabled=true";
     let coordinator = zoo.load(flags).unwrap().coordinator.unwrap();
     assert_eq!(coordinator.snap_count, 7_000);
-    assert!(coordinator.skip_acl);
+    assert!(coordinator.auth.skip_acl);
     assert_eq!(coordinator.jute_max_buffer, 4096);
     assert_eq!(coordinator.four_letter_whitelist, ["srvr", "isro"]);
     let shown = [

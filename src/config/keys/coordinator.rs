@@ -14,6 +14,7 @@ const CLIENT: Use = Idle("they are a client's");
 const ENSEMBLE: Use = Idle("they are for the members of an ensemble");
 const HTTP: Use = Idle("the AdminServer speaks HTTP/1.1");
 const JVM: Use = Idle("there is no JVM");
+const KERBEROS: Use = Idle("they are for Kerberos, and a name without a realm needs none of them");
 const LOGS: Use = Idle("logs go to standard error, see --log-level and --log-format");
 const METRICS: Use = Idle("metrics need no threads of their own");
 const NETWORK: Use = Idle("connections are neither NIO's nor Netty's");
@@ -118,9 +119,9 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     boolean("jvm.pause.monitor", Some("false"), JVM),
     long("jvm.pause.sleep.time.ms", Some("500"), JVM),
     long("jvm.pause.warn-threshold.ms", Some("10000"), JVM),
-    boolean("kerberos.canonicalizeHostNames", Some("false"), Unused),
-    boolean("kerberos.removeHostFromPrincipal", Some("false"), Unused),
-    boolean("kerberos.removeRealmFromPrincipal", Some("false"), Unused),
+    boolean("kerberos.canonicalizeHostNames", Some("false"), KERBEROS),
+    boolean("kerberos.removeHostFromPrincipal", Some("false"), KERBEROS),
+    boolean("kerberos.removeRealmFromPrincipal", Some("false"), KERBEROS),
     int("largeRequestMaxBytes", Some("104857600"), Unused),
     int("largeRequestThreshold", Some("-1"), Unused),
     int("leader.ackLoggingFrequency", Some("1000"), ENSEMBLE),
@@ -216,10 +217,10 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     string("sasl.serverconfig", Some("Server"), Used),
     int("secureClientPort", None, Refused("TLS")),
     string("secureClientPortAddress", None, Refused("TLS")),
-    string("security.auth_to_local", None, Unused),
+    string("security.auth_to_local", None, KERBEROS),
     boolean("serializeLastProcessedZxid.enabled", Some("true"), Used),
-    string("server.principal", None, Unused),
-    string("server.realm", None, Unused),
+    string("server.principal", None, KERBEROS),
+    string("server.realm", None, KERBEROS),
     string("serverCnxnFactory", Some("org.apache.zookeeper.server.NIOServerCnxnFactory"), NETWORK),
     boolean("sessionRequireClientSASLAuth", Some("false"), Used),
     string("skipACL", Some("no"), Used),
