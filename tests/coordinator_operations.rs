@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use coordinator_support::*;
 use doorkeeper::config::CoordinatorConfig;
+use doorkeeper::config::Secret;
 use doorkeeper::zookeeper::acl::{self, Acl};
 use doorkeeper::zookeeper::jute::Reader;
 use doorkeeper::zookeeper::stat::Stat;
@@ -189,7 +190,7 @@ async fn all_children_are_counted_at_every_depth() {
 #[tokio::test]
 async fn who_am_i_says_what_was_proved_in_its_order() {
     let server = Server::start_with(|config| {
-        config.super_digest = Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU=".to_owned());
+        config.auth.super_digest = Some(Secret::new("super:D/InIHSb7yEEbrWz8b9l71RjZJU="));
     })
     .await;
     let mut client = server.connect().await;
