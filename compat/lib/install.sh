@@ -50,19 +50,24 @@ install_rust() {
   (cd "$ROOT" && cargo --version)
 }
 
-# The virtual environment with the clients written in Python, and pytest.
+# install_python [NAME]: the virtual environment with the clients written in Python, and pytest; with a name,
+# the one of requirements-NAME.txt, in $WORK/venv-NAME.
 install_python() {
-  local stamp=$WORK/venv/requirements.txt
-  cmp -s "$COMPAT/python/requirements.txt" "$stamp" && [ -x "$PYTHON" ] && return
-  command -v python3 >/dev/null || install_debian python3
-  rm -rf "$WORK/venv"
-  if ! python3 -m venv "$WORK/venv"; then
-    install_debian python3-venv
-    rm -rf "$WORK/venv"
-    python3 -m venv "$WORK/venv"
+  local wanted=$COMPAT/python/requirements.txt folder=$WORK/venv
+  if [ "${1:-python}" != python ]; then
+    wanted=$COMPAT/python/requirements-$1.txt folder=$WORK/venv-$1
   fi
-  "$PYTHON" -m pip install -q --disable-pip-version-check --require-hashes -r "$COMPAT/python/requirements.txt"
-  cp "$COMPAT/python/requirements.txt" "$stamp"
+  local stamp=$folder/requirements.txt
+  cmp -s "$wanted" "$stamp" && [ -x "$folder/bin/python" ] && return
+  command -v python3 >/dev/null || install_debian python3
+  rm -rf "$folder"
+  if ! python3 -m venv "$folder"; then
+    install_debian python3-venv
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+  fi
+  "$folder/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$wanted"
+  cp "$wanted" "$stamp"
 }
 
 install_java() {
@@ -84,16 +89,21 @@ install_maven() {
   cp "$pom" "$jars/pom.xml"
 }
 
-# The franz-go client programme, as $WORK/franz.
+# install_go [zookeeper]: the franz-go programme (compat/go) as $WORK/franz, or the one of compat/go-zookeeper
+# as $WORK/go-zookeeper.
 install_go() {
-  local stamp=$WORK/franz.sum
+  local programme=franz source=$COMPAT/go
+  if [ "${1:-go}" != go ]; then
+    programme=go-$1 source=$COMPAT/go-$1
+  fi
+  local stamp=$WORK/$programme.sum
   local sum
-  sum=$(cat "$COMPAT"/go/* | sha256sum)
-  [ -x "$WORK/franz" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] && return
+  sum=$(cat "$source"/* | sha256sum)
+  [ -x "$WORK/$programme" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] && return
   command -v go >/dev/null || { [ -x /usr/local/go/bin/go ] && PATH=/usr/local/go/bin:$PATH; } || install_debian golang-go
   local go=go minor wanted
   minor=$(go env GOVERSION | sed 's/go1\.\([0-9]*\).*/\1/')
-  wanted=$(sed -n 's/^go 1\.\([0-9]*\).*/\1/p' "$COMPAT/go/go.mod")
+  wanted=$(sed -n 's/^go 1\.\([0-9]*\).*/\1/p' "$source/go.mod")
   if [ "$minor" -lt "$wanted" ]; then
     # A Go that is too old fetches a newer one as the module it is published as.
     local module folder
@@ -105,6 +115,28 @@ install_go() {
     go=$folder/bin/go
     export GOROOT=$folder
   fi
-  (cd "$COMPAT/go" && GOTOOLCHAIN=local GOFLAGS="-mod=readonly -buildvcs=false" "$go" build -o "$WORK/franz" .)
+  (cd "$source" && GOTOOLCHAIN=local GOFLAGS="-mod=readonly -buildvcs=false" "$go" build -o "$WORK/$programme" .)
   echo "$sum" >"$stamp"
+}
+
+# The programmes of compat/java/clients, as clients.jar among the jars that they use.
+install_java_clients() {
+  install_maven curator-5.9.0
+  local jars=$WORK/curator-5.9.0 sum
+  sum=$(cat "$COMPAT"/java/clients/* | sha256sum)
+  [ "$(cat "$jars/clients.sum" 2>/dev/null)" = "$sum" ] && return
+  rm -rf "$jars/clients" "$jars/clients.jar"
+  mkdir -p "$jars/clients"
+  javac -J-Xmx256m -nowarn -d "$jars/clients" -cp "$jars/*" "$COMPAT"/java/clients/*.java
+  cp "$COMPAT/java/clients/logback.xml" "$jars/clients"
+  jar cf "$jars/clients.jar" -C "$jars/clients" .
+  echo "$sum" >"$jars/clients.sum"
+}
+
+# The C client's programme (compat/c), as $WORK/c-client.
+install_c_client() {
+  install_debian libzookeeper-mt-dev
+  command -v cc >/dev/null || install_debian build-essential
+  [ "$WORK/c-client" -nt "$COMPAT/c/client.c" ] && return
+  cc -DTHREADED -O1 -Wall -Wextra -Werror -o "$WORK/c-client" "$COMPAT/c/client.c" -lzookeeper_mt -lpthread
 }

@@ -1,76 +1,33 @@
-"""A pytest plugin: kazoo's own suite on one server of ours, instead of an ensemble that it starts itself."""
+"""A pytest plugin for kazoo's own suite: its cluster waits until it serves, instead of two seconds."""
 
-import atexit
 import os
-import pathlib
-import sys
-import types
+import socket
+import time
 
-# Its harness makes certificates for an ensemble and counts objects with these; nothing here needs them.
-for name in ("OpenSSL", "jks", "objgraph"):
-    sys.modules.setdefault(name, types.ModuleType(name))
-sys.modules["objgraph"].count = lambda *_: 0
+from kazoo.testing.common import ZookeeperCluster
 
-import kazoo.testing.harness  # noqa: E402
-
-from servers import Doorkeeper, ZooKeeper  # noqa: E402
-
-SUPER = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
+START_SECONDS = 60
 
 
-class Node:
-    """One server, as kazoo's harness handles it."""
-
-    def __init__(self):
-        folder = pathlib.Path(os.environ["KAZOO_SUITE_FOLDER"])
-        if os.environ["KAZOO_SUITE_SERVER"] == "zookeeper":
-            self.server = ZooKeeper(folder, properties=[f"-Dzookeeper.DigestAuthenticationProvider.superDigest={SUPER}"])
-        else:
-            self.server = Doorkeeper(folder, roles=["coordinator"])
-        self.running = False
-        self.secure_address = "none"
-
-    @property
-    def address(self):
-        return self.server.coordinator
-
-    @property
-    def client_port(self):
-        return int(self.address.rsplit(":", 1)[1])
-
-    def run(self):
-        if not self.running:
-            self.server.start()
-            self.running = True
-
-    def stop(self):
-        self.server.stop()
-        self.running = False
-
-    def reset(self):
-        pass
+def serves(server):
+    """Whether it answers `srvr` as a server that is ready."""
+    try:
+        with socket.create_connection((server.host, server.client_port), timeout=5) as connection:
+            connection.sendall(b"srvr")
+            return b"Mode:" in connection.recv(65536)
+    except OSError:
+        return False
 
 
-class Cluster(list):
-    def start(self):
-        for node in self:
-            node.run()
-
-    def stop(self):
-        for node in self:
-            node.stop()
-
-    def terminate(self):
-        self.stop()
-
-    def reset(self):
-        pass
-
-    def get_logs(self):
-        return []
+def start(cluster):
+    for server in cluster:
+        server.run()
+    deadline = time.monotonic() + START_SECONDS
+    for server in cluster:
+        while not serves(server):
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the server does not start: see {os.environ.get('SUITE_LOG')}")
+            time.sleep(0.02)
 
 
-_cluster = Cluster([Node()])
-_cluster.start()
-atexit.register(_cluster.terminate)
-kazoo.testing.harness.get_global_cluster = lambda: _cluster
+ZookeeperCluster.start = start
