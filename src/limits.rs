@@ -190,8 +190,6 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long sockets are read before a session whose time is over is expired.
 pub const EXPIRY_READING: Duration = Duration::from_millis(50);
 
-/// How late the session timer may be, in milliseconds, before sockets are read for up to a tick.
-
 /// Containers and TTL nodes that one sweep deletes; the next one takes what is left.
 pub const SWEEP_NODES_MAX: usize = 100_000;
 
@@ -204,7 +202,7 @@ pub const SWEEP_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// How often a soft quota is warned of.
 pub const QUOTA_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How late the session timer may be, in milliseconds, before sockets are read first.
+/// How late the session timer may be, in milliseconds, before sockets are read for up to a tick.
 pub const EXPIRY_LATE_MS: u64 = 100;
 
 /// The longest time that sockets are read first.

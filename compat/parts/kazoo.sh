@@ -3,4 +3,4 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/frame.sh"
 need maven:zookeeper-3.9.4
 need_doorkeeper
-python_tests test_zookeeper.py test_kazoo.py
+python_tests test_zookeeper.py test_operations.py test_kazoo.py

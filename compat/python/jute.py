@@ -21,6 +21,7 @@ EVENT_XID = -1
 NO_SESSION = (0, b"\0" * 16)
 OPEN = [(31, "world", "anyone")]
 EPHEMERAL, SEQUENTIAL = 1, 2
+CONTAINER, TTL, SEQUENTIAL_TTL = 4, 5, 6
 
 
 def integer(value):
@@ -58,6 +59,14 @@ def multi(*operations):
 
 def create(path, data=b"", flags=0, acl=OPEN):
     return buffer(path) + buffer(data) + acl_list(acl) + integer(flags)
+
+
+def create_ttl(path, ttl, flags=TTL, data=b"", acl=OPEN):
+    return create(path, data, flags, acl) + long(ttl)
+
+
+def reconfig(joining=None, leaving=None, members=None, version=-1):
+    return buffer(joining) + buffer(leaving) + buffer(members) + long(version)
 
 
 def set_data(path, data, version=-1):
