@@ -5,11 +5,13 @@
 //! - [`broker`]: what a member of the cluster adds: registration, controller, partition logs.
 //! - [`kafka`]: the Kafka protocol server.
 //! - [`config`], [`net`], [`telemetry`], [`limits`], [`durable_file`]: what all of them share.
+//! - [`data`]: looks into a data directory offline, and repairs it.
 //! - [`node`]: starts and drains the roles of one process.
 
 pub mod broker;
 pub mod cluster;
 pub mod config;
+pub mod data;
 pub mod durable_file;
 pub mod kafka;
 pub mod limits;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use doorkeeper::config::{self, Configuration, SystemProperties};
+use doorkeeper::data::{self, DataCommand};
 use doorkeeper::telemetry::logging::{self, LogFormat};
 use doorkeeper::{node, telemetry};
 
@@ -50,6 +51,11 @@ enum Command {
         #[arg(short = 'D', value_name = "NAME=VALUE")]
         properties: Vec<String>,
     },
+    /// Looks into a coordinator's data directory, or an Apache `ZooKeeper`'s, that no server uses.
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +84,21 @@ fn main() -> ExitCode {
         Some(Command::Run { files, options }) => run(&files, options),
         Some(Command::CheckConfig { files, overrides, properties }) => {
             check_config(&files, &overrides, &properties)
+        }
+        Some(Command::Data { command }) => look_into(&command),
+    }
+}
+
+fn look_into(command: &DataCommand) -> ExitCode {
+    if let Err(error) = logging::start(LogFormat::Text, None) {
+        say(&format!("the log level is not a filter: {error}"));
+    }
+    match data::run(command, &mut std::io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::FAILURE
         }
     }
 }

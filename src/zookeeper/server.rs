@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::pipeline::Pipeline;
 use super::session::{SessionTracker, first_session_id};
 use super::state::State;
-use super::storage::{Storage, StorageConfig, StorageError};
+use super::storage::{Disk, FileSystem, Storage, StorageConfig, StorageError};
 use super::{connection, expiry, sweep};
 use crate::config::CoordinatorConfig;
 use crate::net::{self, BindError, ConnectionLimits};
@@ -52,12 +52,24 @@ impl Coordinator {
     /// A busy port, a directory that can't be written or is locked by another process, a damaged
     /// log: see [`StartError`].
     pub async fn start(config: CoordinatorConfig) -> Result<Coordinator, StartError> {
+        Coordinator::start_on(config, Arc::new(FileSystem)).await
+    }
+
+    /// The same, with log and snapshots written through `disk`.
+    ///
+    /// # Errors
+    /// As [`Coordinator::start`].
+    pub async fn start_on(
+        config: CoordinatorConfig,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Coordinator, StartError> {
         // First, so that a busy port leaves the directory untouched. Clients wait in the backlog.
         let listener = net::bind(&config.client_address)?;
         let client_address =
             listener.local_addr().map_err(|error| StartError::System(error.to_string()))?;
         let storage_config = StorageConfig::from(&config);
-        let opened = tokio::task::spawn_blocking(move || Storage::open(&storage_config)).await;
+        let opened =
+            tokio::task::spawn_blocking(move || Storage::open_on(&storage_config, disk)).await;
         let (storage, database) =
             opened.map_err(|error| StartError::System(format!("recovery: {error}")))??;
 

@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use tracing::warn;
 
 use super::error::StorageError;
+use super::owner;
 use crate::config::SnapshotCompression;
 use crate::durable_file;
 
@@ -60,7 +61,7 @@ pub struct Directories {
     /// Where logs are.
     pub logs: PathBuf,
     /// `dataDir`.
-    pub(super) data_dir: PathBuf,
+    data_dir: PathBuf,
     data_log_dir: PathBuf,
 }
 
@@ -105,6 +106,17 @@ impl Directories {
             data_dir: data_dir.to_owned(),
             data_log_dir: data_log_dir.to_owned(),
         }
+    }
+
+    /// `dataDir`.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Refuses folders of another user's.
+    pub(crate) fn check_owner(&self) -> Result<(), StorageError> {
+        owner::check(&self.data_dir)?;
+        owner::check(&self.data_log_dir)
     }
 
     /// Each folder of files and the folder that it is in; one pair if both are one.
@@ -200,8 +212,14 @@ fn lock(root: &Path) -> Result<File, StorageError> {
     Ok(file)
 }
 
+/// Held as long as a directory is looked into.
+#[derive(Debug)]
+pub(crate) struct OfflineLock {
+    _file: File,
+}
+
 /// Locks the directory `root` as a server does, unless it was never locked by any.
-pub(crate) fn lock_offline(root: &Path) -> Result<Option<impl Sized + use<>>, StorageError> {
+pub(crate) fn lock_offline(root: &Path) -> Result<Option<OfflineLock>, StorageError> {
     let path = root.join(LOCK_FILE);
     let file = match File::open(&path) {
         Ok(file) => file,
@@ -209,7 +227,7 @@ pub(crate) fn lock_offline(root: &Path) -> Result<Option<impl Sized + use<>>, St
         Err(error) => return Err(StorageError::io(&path, "open")(error)),
     };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(OfflineLock { _file: file })),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::Locked { path }),
         Err(error) => Err(StorageError::io(&path, "lock")(error.into())),
     }

@@ -1,7 +1,7 @@
 //! The transaction log, read: record after record, up to where a file ends or is torn.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::adler32::Adler32;
 use crate::zookeeper::txn::record::HEADER_LEN;
 
 /// `ZKLG`, version 2, database id 0.
-pub(super) const FILE_HEADER: [u8; 16] = *b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0";
+pub(crate) const FILE_HEADER: [u8; 16] = *b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0";
 
 /// What closes each record.
 pub(super) const END_OF_RECORD: u8 = b'B';
@@ -68,6 +68,15 @@ impl LogReader<BufReader<File>> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         LogReader::begin(BufReader::with_capacity(256 << 10, file), length)
+    }
+
+    /// Opens the file at `path`, and reads from the record on that begins at `offset`.
+    pub(crate) fn open_at(path: &Path, offset: u64) -> io::Result<Opened<BufReader<File>>> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let mut source = BufReader::with_capacity(256 << 10, file);
+        source.seek(io::SeekFrom::Start(offset))?;
+        Ok(Opened::Log(LogReader { source, length, offset, payload: Vec::new() }))
     }
 }
 
@@ -137,7 +146,7 @@ const SEARCH_BUDGET: usize = 256 << 20;
 
 /// Looks for a whole record with a zxid above `last_zxid` that begins in the file at `from` or behind,
 /// but before `to`. Returns where.
-pub(super) fn find_record(
+pub(crate) fn find_record(
     path: &Path,
     from: u64,
     to: u64,
@@ -202,7 +211,7 @@ fn is_record(bytes: &[u8], last_zxid: i64, budget: &mut usize) -> bool {
 
 /// Whether the bytes of the file from `from` on are all zero. What the file system knows to be a hole,
 /// as most of what was allocated ahead is, isn't read.
-pub(super) fn all_zero(path: &Path, from: u64) -> io::Result<bool> {
+pub(crate) fn all_zero(path: &Path, from: u64) -> io::Result<bool> {
     let file = File::open(path)?;
     let mut buffer = vec![0; 256 << 10];
     let zeros = vec![0; buffer.len()];

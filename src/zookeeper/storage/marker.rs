@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::epochs::Epochs;
 use super::error::StorageError;
+use super::recovery::Recovery;
 use crate::durable_file;
 
 const NAME: &str = "doorkeeper.last";
@@ -29,6 +30,17 @@ pub(crate) struct Position {
     pub(crate) log: Option<i64>,
     /// The epoch files.
     pub(crate) epochs: Option<Epochs>,
+}
+
+impl Position {
+    pub(crate) fn of(recovery: &Recovery, epochs: Option<Epochs>) -> Position {
+        Position {
+            last_zxid: recovery.last_zxid,
+            last_logged: recovery.last_logged,
+            log: recovery.newest_log,
+            epochs,
+        }
+    }
 }
 
 /// What the file says.
@@ -101,6 +113,14 @@ impl Marker {
 
     /// Whether nobody but us has written since.
     pub(crate) fn matches(&self, found: &Position) -> bool {
+        // In the epoch of a member that we raised, the zxid begins where the epoch does, though nothing
+        // in the files says so before the first write.
+        let first = found.epochs.map_or(0, Epochs::first_zxid);
+        let begun = Position { last_zxid: found.last_zxid.max(first), ..*found };
+        self.fits(found) || self.fits(&begun)
+    }
+
+    fn fits(&self, found: &Position) -> bool {
         self.log == found.log
             && self.epochs == found.epochs
             && if self.stopped {

@@ -152,7 +152,7 @@ impl Storage {
         }
         directories.remove_initialize_marker()?;
         directories.remove_temporaries()?;
-        marker.write(&directories.data_dir)?;
+        marker.write(directories.data_dir())?;
         let mut storage = Storage {
             log: LogWriter::new(Arc::clone(&directories), disk, config, recovery.last_zxid),
             snapshots,
@@ -210,13 +210,13 @@ impl Storage {
         self.commit()?;
         self.log.fail();
         self.marker = Marker { last_zxid: self.log.last_zxid(), stopped: true, ..self.marker };
-        self.marker.write(&self.directories.data_dir)
+        self.marker.write(self.directories.data_dir())
     }
 
     /// Notes that a log was begun, whose first batch is durable.
     fn note_log(&mut self, log: i64) {
         self.marker = Marker { last_zxid: log, log: Some(log), stopped: false, ..self.marker };
-        if let Err(error) = self.marker.write(&self.directories.data_dir) {
+        if let Err(error) = self.marker.write(self.directories.data_dir()) {
             // The next start takes it that ZooKeeper wrote last: it keeps more than it has to.
             tracing::warn!(%error, "the marker of what was written here can't be written");
         }
@@ -272,20 +272,13 @@ fn take_over(
     let last_zxid = database.tree.last_zxid();
     let found =
         Position { last_zxid, last_logged: recovery.last_logged, log: recovery.newest_log, epochs };
-    let before = Marker::read(&directories.data_dir)?;
+    let before = Marker::read(directories.data_dir())?;
     recovery.member = epochs.is_some();
-    recovery.handed_over = !before.is_some_and(|marker| {
-        // With the epoch that we left, the zxid begins where we left it.
-        let first = epochs.map_or(0, Epochs::first_zxid);
-        marker.matches(&Position { last_zxid: last_zxid.max(first), ..found })
-            || marker.matches(&found)
-    });
+    recovery.handed_over = !before.is_some_and(|marker| marker.matches(&found));
     let mut epochs = epochs;
     if recovery.handed_over {
-        for (root, folder) in directories.roots() {
-            if let Some(kept) = handover::keep(root, folder, last_zxid)? {
-                tracing::info!("the files as they were are kept in {}", kept.display());
-            }
+        for kept in keep_files(directories, last_zxid)? {
+            tracing::info!("the files as they were are kept in {}", kept.display());
         }
         if let Some(found) = epochs {
             epochs = Some(found.raise(&directories.snapshots, last_zxid)?.0);
@@ -300,6 +293,19 @@ fn take_over(
         epochs,
         stopped: false,
     })
+}
+
+/// Keeps the files as they are, as of the transaction `last_zxid`. Returns where: a folder below `dataDir`,
+/// and one below `dataLogDir` if that is another one.
+pub(crate) fn keep_files(
+    directories: &Directories,
+    last_zxid: i64,
+) -> Result<Vec<PathBuf>, StorageError> {
+    let mut kept = Vec::new();
+    for (root, folder) in directories.roots() {
+        kept.extend(handover::keep(root, folder, last_zxid)?);
+    }
+    Ok(kept)
 }
 
 /// ZooKeeper with `extendedTypesEnabled` off takes the owner of a node with a time to live for a session
