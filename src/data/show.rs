@@ -156,9 +156,7 @@ fn base64(data: Option<&Bytes>) -> Option<String> {
 }
 
 fn acl_json(acl: &AclList) -> Value {
-    acl.iter()
-        .map(|acl| json!({"perms": acl.perms, "scheme": acl.scheme, "id": acl.id}))
-        .collect()
+    acl.iter().map(|acl| json!({"perms": acl.perms, "scheme": acl.scheme, "id": acl.id})).collect()
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use super::scan::{End, scan};
 use super::verify::Problem;
 use crate::zookeeper::stat::Ownership;
 use crate::zookeeper::storage::directory::names;
-use crate::zookeeper::storage::snapshot_reader;
 use crate::zookeeper::storage::recovery::Recovered;
+use crate::zookeeper::storage::snapshot_reader;
 
 /// `ZooKeeper`'s default.
 pub(super) const JUTE_MAXBUFFER: usize = 0xf_ffff;
@@ -48,7 +48,8 @@ pub(super) fn check(
         }
     }
     if deepest > DEPTH_MAX {
-        let what = format!("a node is {deepest} levels deep: more than {DEPTH_MAX} may be too many");
+        let what =
+            format!("a node is {deepest} levels deep: more than {DEPTH_MAX} may be too many");
         problems.push(Problem::of(path, what));
     }
     if longest > limit {
