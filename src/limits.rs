@@ -181,6 +181,15 @@ pub const MULTI_READ_BYTES_MAX: usize = 16 << 20;
 /// How long a coordinator waits for the handshake of a new connection.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a TLS handshake may take.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often files of certificates are looked at for a change.
+pub const TLS_RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The longest key or trust store, in bytes: some thousand certificates.
+pub const STORE_FILE_BYTES_MAX: u64 = 16 << 20;
+
 /// How long a connection that the coordinator closes is read on, so that its last replies arrive.
 pub const LINGER: Duration = Duration::from_millis(250);
 

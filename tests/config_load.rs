@@ -262,8 +262,8 @@ fn a_bad_value_is_named_with_its_line_and_what_was_expected() {
 fn what_would_protect_less_stops_the_start() {
     let zoo = |line: &str| problem(&[("zoo.cfg", &format!("{ZOO}{line}\n"))], &[]);
     for line in [
-        "secureClientPort=2281",
-        "ssl.keyStore.location=/k",
+        "ssl.crl=true",
+        "ssl.x509.clientCertIdType=SAN",
         "requireKerberosConfig=true",
         "admin.portUnification=true",
         "peerType=observer",

@@ -7,7 +7,9 @@ use super::auth::AuthConfig;
 use super::keys::Owner;
 use super::members::{self, Ensemble};
 use super::settings::Settings;
+use super::tls;
 use super::{AdminConfig, ListenAddress, MetricsPageConfig};
+use crate::net::tls::TlsConfig;
 
 /// How snapshots are packed (`SnapStream.StreamMode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +28,16 @@ pub enum SnapshotCompression {
 pub struct CoordinatorConfig {
     /// `clientPort` and `clientPortAddress`.
     pub client_address: ListenAddress,
+    /// `secureClientPort` and `secureClientPortAddress`: TLS alone.
+    pub secure_client_address: Option<ListenAddress>,
+    /// `client.portUnification`: TLS on the client port too, beside what isn't TLS.
+    pub port_unification: bool,
+    /// `ssl.*`: there where a port speaks TLS.
+    pub tls: Option<TlsConfig>,
+    /// `netty.server.outstandingHandshake.limit`: TLS handshakes that may be under way.
+    pub tls_handshake_limit: usize,
+    /// `X509AuthenticationProvider.superUser`: the subject of the certificate that passes every ACL.
+    pub x509_super_user: Option<String>,
     /// `dataDir`: snapshots (and logs, unless `data_log_dir` differs) go to its `version-2`.
     pub data_dir: PathBuf,
     /// `dataLogDir`, `dataDir` unless set.
@@ -113,6 +125,11 @@ impl Default for CoordinatorConfig {
         let tick_time = Duration::from_millis(3_000);
         CoordinatorConfig {
             client_address: ListenAddress { host: String::new(), port: 2181 },
+            secure_client_address: None,
+            port_unification: false,
+            tls: None,
+            tls_handshake_limit: usize::MAX,
+            x509_super_user: None,
             data_dir: PathBuf::from("doorkeeper-data/coordinator"),
             data_log_dir: PathBuf::from("doorkeeper-data/coordinator"),
             tick_time,
@@ -171,6 +188,33 @@ impl CoordinatorConfig {
             None => settings.is_given("clientPort").then_some(0),
         };
         let from_keys = from_keys.map(|port| ListenAddress { host, port });
+        let secure_host = settings.text(OWNER, "secureClientPortAddress");
+        let secure_port = settings.text(OWNER, "secureClientPort");
+        if secure_host.is_some() && secure_port.is_none() {
+            settings.problem("secureClientPortAddress", "secureClientPort is not set");
+        }
+        let secure_client_address = secure_port.map(|port| ListenAddress {
+            host: secure_host.unwrap_or_default(),
+            port: port.parse().unwrap_or_default(),
+        });
+        let port_unification = settings.flag(OWNER, "client.portUnification");
+        let tls = match (&secure_client_address, port_unification) {
+            (Some(_), _) => tls::from_settings(settings, "secureClientPort"),
+            (None, true) => tls::from_settings(settings, "client.portUnification"),
+            (None, false) => {
+                if settings.is_filled("ssl.keyStore.location") {
+                    settings.warnings.push(
+                        "ssl.keyStore.location is set, but neither secureClientPort nor \
+                         client.portUnification is, so no port speaks TLS"
+                            .to_owned(),
+                    );
+                }
+                None
+            }
+        };
+        // Files are read anew with every value of it.
+        settings.flag(OWNER, "client.certReload");
+        let handshake_limit = settings.number(OWNER, "netty.server.outstandingHandshake.limit");
         let data_dir = settings.text(OWNER, "dataDir").filter(|dir| !dir.is_empty());
         if data_dir.is_none() {
             settings.problem("dataDir", "not set, so the coordinator has no place for its data");
@@ -218,6 +262,13 @@ impl CoordinatorConfig {
 
         CoordinatorConfig {
             client_address: client_address.unwrap_or(defaults.client_address),
+            secure_client_address,
+            port_unification,
+            tls,
+            tls_handshake_limit: Some(count(handshake_limit))
+                .filter(|n| *n > 0)
+                .unwrap_or(usize::MAX),
+            x509_super_user: settings.text(OWNER, "X509AuthenticationProvider.superUser"),
             data_dir,
             data_log_dir,
             tick_time: milliseconds(tick_ms),

@@ -14,6 +14,7 @@ mod report;
 mod secret;
 pub mod settings;
 pub mod system_properties;
+mod tls;
 
 pub use admin::{AdminConfig, MetricsPageConfig};
 pub use auth::{AuthConfig, DigestAlgorithm, SaslUser};

@@ -94,6 +94,11 @@ impl Settings {
         self.given.contains_key(key)
     }
 
+    /// Whether a file or an override sets `key` to something.
+    pub(super) fn is_filled(&self, key: &str) -> bool {
+        self.given.get(key).is_some_and(|given| !given.value.is_empty())
+    }
+
     /// Says what is wrong with the value of `key`, whoever gave it.
     pub(super) fn problem(&mut self, key: &str, reason: &str) {
         let line = match self.given.get(key) {
@@ -165,6 +170,11 @@ impl Settings {
             .collect();
         lines.sort();
         lines.into_iter().map(|(.., text)| text).collect()
+    }
+
+    /// The secret of `key`, as given.
+    pub(super) fn secret(&mut self, owner: Owner, key: &'static str) -> Option<Secret> {
+        self.text(owner, key).map(Secret::new)
     }
 
     /// What a key without a value of its own comes to, for the effective configuration.

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::config::ListenAddress;
 use crate::limits;
@@ -28,10 +28,23 @@ pub struct BindError {
 /// # Errors
 /// The name doesn't resolve, or the system refuses every one of its addresses.
 pub fn bind(address: &ListenAddress) -> Result<TcpListener, BindError> {
+    bind_with_backlog(address, None)
+}
+
+/// As [`bind`], with so many connections that may wait for an accept
+/// (`None`: [`limits::LISTEN_BACKLOG`]).
+///
+/// # Errors
+/// The name doesn't resolve, or the system refuses every one of its addresses.
+pub fn bind_with_backlog(
+    address: &ListenAddress,
+    backlog: Option<u32>,
+) -> Result<TcpListener, BindError> {
+    let backlog = backlog.map_or(limits::LISTEN_BACKLOG, |n| i32::try_from(n).unwrap_or(i32::MAX));
     let fail = |reason: String| BindError { address: address.clone(), reason };
     let mut refused = None;
     for candidate in candidates(address).map_err(|e| fail(e.to_string()))? {
-        match listen(candidate) {
+        match listen(candidate, backlog) {
             Ok(listener) => return Ok(listener),
             Err(e) => refused = refused.or(Some(e)),
         }
@@ -64,7 +77,7 @@ fn candidates(address: &ListenAddress) -> io::Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if let SocketAddr::V6(v6) = address {
         socket.set_only_v6(!v6.ip().is_unspecified())?;
@@ -72,8 +85,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(limits::LISTEN_BACKLOG)?;
+    socket.listen(backlog)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Lets the system find out by itself that a silent peer is gone (`SO_KEEPALIVE`).
+///
+/// # Errors
+/// The connection is gone already.
+pub fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_keepalive(true)
 }
 
 /// The machine's own name, which clients are told where a listener is bound to every interface and

@@ -1,12 +1,13 @@
-//! Listeners, connection caps and drain, shared by both protocols.
+//! Listeners, TLS, connection caps and drain, shared by both protocols.
 
 mod bind;
 mod permit;
 mod serve;
+pub mod tls;
 
-pub use bind::{BindError, bind, machine_name};
-pub use permit::{ConnectionLimits, ConnectionPermit};
-pub use serve::{drain, serve};
+pub use bind::{BindError, bind, bind_with_backlog, keep_alive, machine_name};
+pub use permit::{ConnectionLimits, ConnectionPermit, ListenerTotal};
+pub use serve::{drain, serve, serve_within};
 
 #[cfg(test)]
 mod tests;

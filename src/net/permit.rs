@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -41,38 +42,37 @@ impl std::fmt::Display for Refusal {
     }
 }
 
+/// How many connections there are in all: of one listener, or of several that share their cap.
+#[derive(Debug, Clone, Default)]
+pub struct ListenerTotal(Arc<AtomicUsize>);
+
 /// The connections that one listener has now.
 #[derive(Debug)]
 pub(super) struct Counts {
     limits: ConnectionLimits,
-    open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    total: usize,
-    per_ip: HashMap<IpAddr, usize>,
+    total: ListenerTotal,
+    per_ip: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Counts {
-    pub(super) fn new(limits: ConnectionLimits) -> Arc<Self> {
+    pub(super) fn new(limits: ConnectionLimits, total: ListenerTotal) -> Arc<Self> {
         let limits =
             ConnectionLimits { total: limits.total.min(limits::CONNECTIONS_MAX), ..limits };
-        Arc::new(Counts { limits, open: Mutex::new(Open::default()) })
+        Arc::new(Counts { limits, total, per_ip: Mutex::new(HashMap::new()) })
     }
 
     /// Counts one more connection, or says which cap is reached.
     pub(super) fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<ConnectionPermit, Refusal> {
-        let mut open = self.open.lock();
-        if open.total >= self.limits.total {
-            return Err(Refusal::Total(self.limits.total));
-        }
-        if open.per_ip.get(&ip).is_some_and(|&n| n >= self.limits.per_ip) || self.limits.per_ip == 0
-        {
+        let mut per_ip = self.per_ip.lock();
+        let present = per_ip.get(&ip).copied().unwrap_or(0);
+        if present >= self.limits.per_ip {
             return Err(Refusal::PerIp(self.limits.per_ip));
         }
-        open.total += 1;
-        *open.per_ip.entry(ip).or_insert(0) += 1;
+        let free = |total: usize| (total < self.limits.total).then_some(total + 1);
+        if self.total.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_err() {
+            return Err(Refusal::Total(self.limits.total));
+        }
+        per_ip.insert(ip, present + 1);
         Ok(ConnectionPermit { counts: Arc::clone(self), ip })
     }
 }
@@ -87,12 +87,12 @@ pub struct ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut open = self.counts.open.lock();
-        open.total -= 1;
-        if let Some(n) = open.per_ip.get_mut(&self.ip) {
+        self.counts.total.0.fetch_sub(1, Ordering::Relaxed);
+        let mut per_ip = self.counts.per_ip.lock();
+        if let Some(n) = per_ip.get_mut(&self.ip) {
             *n -= 1;
             if *n == 0 {
-                open.per_ip.remove(&self.ip);
+                per_ip.remove(&self.ip);
             }
         }
     }

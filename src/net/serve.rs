@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::permit::{ConnectionLimits, ConnectionPermit, Counts, Refusal};
+use super::permit::{ConnectionLimits, ConnectionPermit, Counts, ListenerTotal, Refusal};
 use crate::limits;
 
 /// Accepts until `stop` is cancelled, and runs `handler` for each connection in a task of `tracker`.
@@ -28,7 +28,22 @@ pub async fn serve<H, F>(
     H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let counts = Counts::new(limits);
+    serve_within(listener, limits, ListenerTotal::default(), stop, tracker, handler).await;
+}
+
+/// As [`serve`], with a total that other listeners share.
+pub async fn serve_within<H, F>(
+    listener: TcpListener,
+    limits: ConnectionLimits,
+    total: ListenerTotal,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    handler: H,
+) where
+    H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let counts = Counts::new(limits, total);
     let mut refusals = RefusalLog::default();
     let mut backoff = limits::ACCEPT_BACKOFF_MIN;
     loop {

@@ -165,6 +165,11 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Time of writing one snapshot.",
     ),
+    counter(
+        "doorkeeper_zookeeper_tls_handshakes_total",
+        &["outcome"],
+        "TLS handshakes of clients, by outcome: completed, failed, refused.",
+    ),
     gauge("doorkeeper_zookeeper_watches", &[], "Watches set by clients."),
     gauge("doorkeeper_zookeeper_znodes", &[], "Znodes, the root and /zookeeper included."),
     counter("process_cpu_seconds_total", &[], "User and system processor time of the process."),

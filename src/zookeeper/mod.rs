@@ -12,6 +12,7 @@ pub mod connection;
 pub mod database;
 pub mod expiry;
 pub mod jute;
+mod listeners;
 pub mod path;
 pub mod pipeline;
 pub mod proto;

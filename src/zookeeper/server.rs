@@ -10,21 +10,26 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::listeners::Listeners;
 use super::pipeline::Pipeline;
 use super::session::{SessionTracker, first_session_id};
 use super::state::State;
 use super::storage::{Disk, FileSystem, Storage, StorageConfig, StorageError};
-use super::{connection, expiry, sweep};
+use super::{expiry, sweep};
 use crate::config::CoordinatorConfig;
-use crate::net::{self, BindError, ConnectionLimits};
+use crate::net::tls::TlsError;
+use crate::net::{self, BindError};
 use crate::telemetry;
 
 /// Why a coordinator doesn't start: one line that an operator can act on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The client port can't be listened on.
+    /// A client port can't be listened on.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// The certificates can't be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// The data directory can't be used, or is damaged.
     #[error("{0}")]
     Storage(#[from] StorageError),
@@ -38,6 +43,7 @@ pub enum StartError {
 pub struct Coordinator {
     state: Arc<State>,
     client_address: SocketAddr,
+    secure_client_address: Option<SocketAddr>,
     stop: CancellationToken,
     connections: TaskTracker,
     services: TaskTracker,
@@ -64,9 +70,9 @@ impl Coordinator {
         disk: Arc<dyn Disk>,
     ) -> Result<Coordinator, StartError> {
         // First, so that a busy port leaves the directory untouched. Clients wait in the backlog.
-        let listener = net::bind(&config.client_address)?;
-        let client_address =
-            listener.local_addr().map_err(|error| StartError::System(error.to_string()))?;
+        let listeners = Listeners::bind(&config).await?;
+        let client_address = listeners.client_address;
+        let secure_client_address = listeners.secure_client_address;
         let storage_config = StorageConfig::from(&config);
         let opened =
             tokio::task::spawn_blocking(move || Storage::open_on(&storage_config, disk)).await;
@@ -86,7 +92,6 @@ impl Coordinator {
         for (&id, &timeout) in &database.sessions {
             sessions.track(id, u32::try_from(timeout).unwrap_or(0), 0);
         }
-        let limits = ConnectionLimits::zero_is_unlimited(config.max_cnxns, config.max_client_cnxns);
         let state = State::new(config, database, sessions, storage.snapshot_writer());
         let state = Arc::new(state);
         state.client_port.store(client_address.port(), Ordering::Relaxed);
@@ -105,26 +110,27 @@ impl Coordinator {
         services.spawn(expiry::run(Arc::clone(&state), stop.clone()));
         services.spawn(sweep::run(Arc::clone(&state), stop.clone()));
         services.spawn(purge(Arc::clone(&state), stop.clone()));
-        let for_connections = Arc::clone(&state);
-        services.spawn(net::serve(
-            listener,
-            limits,
-            stop.clone(),
-            connections.clone(),
-            move |stream, peer, permit| {
-                let state = Arc::clone(&for_connections);
-                async move {
-                    connection::serve(stream, peer, state).await;
-                    drop(permit);
-                }
-            },
-        ));
-        Ok(Coordinator { state, client_address, stop, connections, services, writer, failed })
+        listeners.serve(&state, &stop, &connections, &services);
+        Ok(Coordinator {
+            state,
+            client_address,
+            secure_client_address,
+            stop,
+            connections,
+            services,
+            writer,
+            failed,
+        })
     }
 
     /// Where clients connect.
     pub fn client_address(&self) -> SocketAddr {
         self.client_address
+    }
+
+    /// Where clients connect with TLS alone (`secureClientPort`).
+    pub fn secure_client_address(&self) -> Option<SocketAddr> {
+        self.secure_client_address
     }
 
     /// Waits until the log can't be written any more, and says why: the process must exit then.

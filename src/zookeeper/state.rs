@@ -104,15 +104,15 @@ impl State {
         self.disk.sizes().unwrap_or_default()
     }
 
-    /// Registers a connection.
+    /// Registers a connection. Without a socket, its own task sends what its handle is given.
     pub fn open_connection(
         &self,
         peer: SocketAddr,
-        socket: OwnedWriteHalf,
+        socket: Option<OwnedWriteHalf>,
     ) -> Arc<ConnectionHandle> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let sent_bytes = self.stats.sent_bytes.clone();
-        let handle = Arc::new(ConnectionHandle::new(id, peer, Some(socket), sent_bytes));
+        let handle = Arc::new(ConnectionHandle::new(id, peer, socket, sent_bytes));
         self.connections.lock().insert(id, Arc::clone(&handle));
         if self.draining.load(Ordering::Acquire) {
             handle.close();

@@ -1,7 +1,7 @@
 //! What the coordinator counts: handles of its metrics, made once, and the figures that the
 //! four-letter words show.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
@@ -29,6 +29,10 @@ pub struct Stats {
     pub packets_received: AtomicU64,
     pub packets_sent: AtomicU64,
     pub auth_failures: AtomicU64,
+    pub outstanding_tls_handshakes: AtomicUsize,
+    pub tls_handshakes_completed: Counter,
+    pub tls_handshakes_failed: Counter,
+    pub tls_handshakes_refused: Counter,
     pub latency: Latency,
 }
 
@@ -60,6 +64,7 @@ impl Stats {
         describe();
         let by_op =
             |name: &'static str| OpCode::ALL.map(|(.., op)| metrics::counter!(name, "op" => op));
+        let handshakes = |outcome: &'static str| metrics::counter!("doorkeeper_zookeeper_tls_handshakes_total", "outcome" => outcome);
         Stats {
             requests: by_op("doorkeeper_zookeeper_requests_total"),
             errors: by_op("doorkeeper_zookeeper_errors_total"),
@@ -86,6 +91,10 @@ impl Stats {
             packets_received: AtomicU64::new(0),
             packets_sent: AtomicU64::new(0),
             auth_failures: AtomicU64::new(0),
+            outstanding_tls_handshakes: AtomicUsize::new(0),
+            tls_handshakes_completed: handshakes("completed"),
+            tls_handshakes_failed: handshakes("failed"),
+            tls_handshakes_refused: handshakes("refused"),
             latency: Latency::default(),
         }
     }
@@ -144,6 +153,11 @@ fn describe() {
         "doorkeeper_zookeeper_snapshot_duration_seconds",
         Unit::Seconds,
         "Writing one snapshot."
+    );
+    describe_counter!(
+        "doorkeeper_zookeeper_tls_handshakes_total",
+        "TLS handshakes of clients, by outcome: completed, failed, or refused because too many were \
+         under way."
     );
     describe_gauge!("doorkeeper_zookeeper_connections", "Open client connections.");
     describe_gauge!("doorkeeper_zookeeper_sessions", "Sessions.");

@@ -12,7 +12,7 @@ use doorkeeper::zookeeper::jute::{Reader, Writer as _};
 use doorkeeper::zookeeper::server::Coordinator;
 use doorkeeper::zookeeper::stat::Stat;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 pub const CREATE: i32 = 1;
@@ -131,6 +131,22 @@ impl Default for Hello {
     }
 }
 
+impl Hello {
+    /// The handshake, without its length.
+    pub fn frame(&self) -> Vec<u8> {
+        let mut frame = Vec::new();
+        frame.write_int(0);
+        frame.write_long(self.last_zxid);
+        frame.write_int(self.timeout_ms);
+        frame.write_long(self.session);
+        frame.write_buffer(Some(&self.password));
+        if let Some(read_only) = self.read_only {
+            frame.write_bool(read_only);
+        }
+        frame
+    }
+}
+
 /// A reply or an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -168,8 +184,8 @@ impl Reply {
 }
 
 /// A client whose every byte is the test's.
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     pub session: i64,
     pub password: Vec<u8>,
     pub timeout_ms: i32,
@@ -179,29 +195,32 @@ pub struct Client {
 impl Client {
     /// `None` if the server closes the connection without an answer.
     pub async fn open(address: SocketAddr, hello: Hello) -> Option<Client> {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut frame = Vec::new();
-        frame.write_int(0);
-        frame.write_long(hello.last_zxid);
-        frame.write_int(hello.timeout_ms);
-        frame.write_long(hello.session);
-        frame.write_buffer(Some(&hello.password));
-        if let Some(read_only) = hello.read_only {
-            frame.write_bool(read_only);
-        }
-        send(&mut stream, &frame).await;
+        Client::over(stream, hello).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// The same over a connection that is there.
+    pub async fn over(mut stream: S, hello: Hello) -> Option<Client<S>> {
+        send(&mut stream, &hello.frame()).await;
         let answer = receive(&mut stream).await?;
         assert_eq!(answer.len(), if hello.read_only.is_some() { 37 } else { 36 });
-        let mut reader = Reader::new(&answer);
+        Some(Client::taken(stream, &answer))
+    }
+
+    /// A session that the server has given, with its answer to the handshake.
+    pub fn taken(stream: S, answer: &[u8]) -> Client<S> {
+        let mut reader = Reader::new(answer);
         assert_eq!(reader.int().unwrap(), 0);
-        Some(Client {
+        Client {
             timeout_ms: reader.int().unwrap(),
             session: reader.long().unwrap(),
             password: reader.buffer().unwrap().unwrap().to_vec(),
             stream,
             xid: 0,
-        })
+        }
     }
 
     /// What takes this session up again.
@@ -271,13 +290,14 @@ impl Client {
     }
 }
 
-async fn send(stream: &mut TcpStream, frame: &[u8]) {
+async fn send(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) {
     let mut bytes = u32::try_from(frame.len()).unwrap().to_be_bytes().to_vec();
     bytes.extend_from_slice(frame);
     stream.write_all(&bytes).await.unwrap();
+    stream.flush().await.unwrap();
 }
 
-async fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
+async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     let read = async {
         let mut length = [0; 4];
         stream.read_exact(&mut length).await.ok()?;

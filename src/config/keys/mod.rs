@@ -302,7 +302,8 @@ mod tests {
     #[test]
     fn families_and_listener_keys_are_known() {
         for (name, used) in [
-            ("ssl.keyStore.location", Use::Refused("TLS")),
+            ("ssl.keyStore.location", Use::Used),
+            ("ssl.x509.clientCertIdType", Use::Refused("this setting of TLS")),
             ("authProvider.1", Use::Used),
             ("metricsProvider.httpPort", Use::Used),
             ("listener.name.external.ssl.keystore.location", Use::Refused("TLS and SASL")),

@@ -5,6 +5,7 @@ mod digest;
 mod digest_md5;
 mod ip;
 mod principal;
+pub mod x509;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -251,7 +252,7 @@ impl Auth {
                 "ip" => ip::is_valid(&entry.id),
                 "digest" => digest::is_valid(&entry.id),
                 "sasl" => principal::is_principal(&entry.id),
-                "x509" => principal::is_distinguished_name(&entry.id),
+                "x509" => x509::is_distinguished_name(&entry.id),
                 _ => false,
             }
     }

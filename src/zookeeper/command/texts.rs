@@ -82,7 +82,10 @@ pub(super) fn monitor(state: &State) -> String {
     line("global_sessions", &sessions);
     line("local_sessions", &0);
     line("connection_drop_probability", &"0.0");
-    line("outstanding_tls_handshake", &0);
+    line(
+        "outstanding_tls_handshake",
+        &state.stats.outstanding_tls_handshakes.load(Ordering::Relaxed),
+    );
     line("auth_failed_count", &state.stats.auth_failures.load(Ordering::Relaxed));
     let (snapshots, logs) = state.disk_bytes();
     line("data_dir_size", &snapshots);

@@ -20,7 +20,9 @@ use crate::zookeeper::session::Session;
 struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
-    /// None once the connection has ended, and in tests.
+    /// Bytes that the connection's task has taken to send them itself.
+    taken: usize,
+    /// None where the connection's task sends (TLS), once the connection has ended, and in tests.
     socket: Option<OwnedWriteHalf>,
     /// The connection's task, while it waits.
     waker: Option<Waker>,
@@ -32,7 +34,7 @@ struct Outbox {
 
 impl Outbox {
     fn waiting(&self) -> usize {
-        self.bytes.len() - self.sent
+        self.bytes.len() - self.sent + self.taken
     }
 
     /// Sends as much as the socket takes; says whether that was all.
@@ -234,6 +236,25 @@ impl ConnectionHandle {
             let Some(socket) = &outbox.socket else { return Poll::Pending };
             std::task::ready!(socket.as_ref().poll_write_ready(context))?;
         }
+    }
+
+    /// For its own task, where that sends: what waits goes to `sending`, which is empty and all sent,
+    /// and a waker is left to be woken for more. Says whether the connection is to be closed once
+    /// that is sent.
+    pub(super) fn take_output(&self, sending: &mut Vec<u8>, context: &mut Context<'_>) -> bool {
+        let mut outbox = self.outbox.lock();
+        match &outbox.waker {
+            Some(present) if present.will_wake(context.waker()) => {}
+            _ => outbox.waker = Some(context.waker().clone()),
+        }
+        std::mem::swap(&mut outbox.bytes, sending);
+        outbox.taken = sending.len();
+        outbox.closing
+    }
+
+    /// For its own task: so much has been sent.
+    pub(super) fn count_sent_bytes(&self, count: usize) {
+        self.sent_bytes.increment(count as u64);
     }
 
     /// Whether it is to be closed, as soon as all is sent.

@@ -9,6 +9,8 @@ pub mod handle;
 mod handshake;
 mod input;
 mod requests;
+mod security;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,14 +20,17 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use self::handle::ConnectionHandle;
 use self::input::Input;
+use self::security::Opened;
+pub use self::security::Security;
+use self::stream::Stream;
 use super::auth::{Exchange, Identities};
 use super::pipeline::queue::Job;
 use super::session::Session;
@@ -33,36 +38,36 @@ use super::state::State;
 use crate::limits;
 
 /// Serves `stream` until the client goes, its session ends, or the coordinator stops.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, state: Arc<State>) {
-    let (mut reading, writing) = stream.into_split();
+pub async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    state: Arc<State>,
+    security: Security,
+    stop: CancellationToken,
+) {
+    let opened = tokio::select! {
+        () = stop.cancelled() => return,
+        opened = security.open(stream, peer, &state) => opened,
+    };
+    let Some(Opened { mut stream, writing, identities }) = opened else { return };
     let handle = state.open_connection(peer, writing);
+    if let Some(identities) = identities {
+        handle.set_identities(identities);
+    }
     let span = tracing::debug_span!("connection", %peer, id = handle.id());
     async move {
         let mut connection = Connection::new(Arc::clone(&state), Arc::clone(&handle));
-        let end = std::future::poll_fn(|context| connection.poll(&mut reading, context)).await;
+        let end = std::future::poll_fn(|context| connection.poll(&mut stream, context)).await;
         let writing = handle.take_socket();
         drop(connection);
         match end {
             Ok(End::ByClient) => tracing::debug!("the client closed the connection"),
-            Ok(End::ByServer) => linger(reading, writing).await,
+            Ok(End::ByServer) => stream.linger(writing).await,
             Err(error) => tracing::debug!(%error, "connection lost"),
         }
     }
     .instrument(span)
     .await;
-}
-
-/// Closes our side and reads what the client still sends, for a moment: a socket closed with unread
-/// bytes resets the connection, and the client might lose the last replies.
-async fn linger(mut reading: OwnedReadHalf, writing: Option<OwnedWriteHalf>) {
-    drop(writing); // Sends the end.
-    let discard = async {
-        let mut bytes = [0; 4_096];
-        while reading.read(&mut bytes).await? > 0 {}
-        io::Result::Ok(())
-    };
-    let _ = tokio::time::timeout(limits::LINGER, discard).await;
-    tracing::debug!("connection closed");
 }
 
 /// Who ended a connection.
@@ -137,17 +142,13 @@ impl Connection {
         }
     }
 
-    fn poll(
-        &mut self,
-        reading: &mut OwnedReadHalf,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<End>> {
+    fn poll(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<End>> {
         loop {
             let draining = self.state.draining.load(Ordering::Acquire);
             if draining && self.handle.pending() == 0 && !self.handle.is_closing() {
                 self.handle.close();
             }
-            let Poll::Ready(closing) = self.handle.poll_flush(context)? else {
+            let Poll::Ready(closing) = stream.poll_flush(&self.handle, context)? else {
                 // A client that is gone without a word must not hold its connection for ever.
                 let given_up =
                     self.handle.is_closing() && self.poll_deadline(limits::CLOSE_TIMEOUT, context);
@@ -174,7 +175,7 @@ impl Connection {
                         tracing::debug!("no handshake in time");
                         return Poll::Ready(Ok(End::ByServer));
                     }
-                    if ready!(self.poll_receive(reading, context))? == 0 {
+                    if ready!(self.poll_receive(stream, context))? == 0 {
                         return Poll::Ready(Ok(End::ByClient));
                     }
                 }
@@ -191,11 +192,11 @@ impl Connection {
     /// Reads once; 0 is the end.
     fn poll_receive(
         &mut self,
-        reading: &mut OwnedReadHalf,
+        stream: &mut Stream,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let mut room = ReadBuf::new(self.input.room());
-        ready!(Pin::new(&mut *reading).poll_read(context, &mut room))?;
+        ready!(stream.poll_read(context, &mut room))?;
         let count = room.filled().len();
         self.input.filled(count);
         self.state.stats.received_bytes.increment(count as u64);

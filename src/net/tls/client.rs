@@ -1,0 +1,104 @@
+//! Which client certificates are good: rustls' own check against the trust store, and certificates
+//! that are themselves in it.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// A verifier with these roots; `mandatory` where a client must show a certificate.
+pub(super) fn verifier(
+    trusted: Vec<CertificateDer<'static>>,
+    mandatory: bool,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in &trusted {
+        roots.add(certificate.clone()).map_err(|error| error.to_string())?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if mandatory { builder } else { builder.allow_unauthenticated() };
+    let chains = builder.build().map_err(|error| error.to_string())?;
+    Ok(Arc::new(Verifier { chains, trusted }))
+}
+
+/// As in Java, a certificate that is itself in the trust store is good, though it may be one that
+/// webpki takes for an authority's: `openssl req -x509` makes such ones. Unlike Java, not when it
+/// has expired.
+#[derive(Debug)]
+struct Verifier {
+    chains: Arc<dyn ClientCertVerifier>,
+    trusted: Vec<CertificateDer<'static>>,
+}
+
+impl ClientCertVerifier for Verifier {
+    fn offer_client_auth(&self) -> bool {
+        self.chains.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.chains.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chains.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if self.trusted.iter().any(|trusted| trusted == end_entity) {
+            return check_validity(end_entity, now).map(|()| ClientCertVerified::assertion());
+        }
+        self.chains.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
+}
+
+fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let bad = |reason| Err(Error::InvalidCertificate(reason));
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return bad(CertificateError::BadEncoding);
+    };
+    let seconds = |time: i64| u64::try_from(time).unwrap_or(0);
+    let validity = certificate.validity();
+    if now.as_secs() < seconds(validity.not_before.timestamp()) {
+        return bad(CertificateError::NotValidYet);
+    }
+    if now.as_secs() > seconds(validity.not_after.timestamp()) {
+        return bad(CertificateError::Expired);
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! TLS for listeners: certificates from files, who must show one, and new files taken up as they
+//! change.
+
+mod client;
+pub mod options;
+mod reload;
+pub mod store;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::client::verify_server_name;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::ParsedCertificate;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use self::options::Protocol;
+use self::store::StoreConfig;
+pub use self::store::{StoreError, StoreKind};
+use crate::limits;
+
+/// A client's connection after its handshake.
+pub type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
+
+/// Whether clients show a certificate (`ssl.clientAuth`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked for one.
+    None,
+    /// One that they show must be good.
+    Want,
+    /// They must show a good one.
+    Need,
+}
+
+/// What a listener needs for TLS.
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    /// The server's certificates and its key.
+    pub key_store: StoreConfig,
+    /// Who may have signed a client's certificate.
+    pub trust_store: Option<StoreConfig>,
+    /// Whether clients show one.
+    pub client_auth: ClientAuth,
+    /// The versions that are spoken.
+    pub protocols: Vec<Protocol>,
+    /// The cipher suites that are taken, by Java's names; empty is all of rustls.
+    pub cipher_suites: Vec<String>,
+    /// Whether the address that a client comes from must be one of its certificate's.
+    pub verify_client_address: bool,
+}
+
+/// Why TLS can't be served with these files: one line.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A store can't be read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The certificate or the key is not one that can be used.
+    #[error("TLS with {}: {reason}", path.display())]
+    Unusable {
+        /// The store.
+        path: PathBuf,
+        /// What rustls says.
+        reason: String,
+    },
+}
+
+/// Why a client's connection did not come to be.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// It took longer than [`limits::TLS_HANDSHAKE_TIMEOUT`].
+    #[error("no TLS handshake in time")]
+    Timeout,
+    /// The client went, spoke no TLS, or showed no good certificate.
+    #[error("{0}")]
+    Failed(#[from] std::io::Error),
+    /// `clientHostnameVerification`: it comes from elsewhere than its certificate says.
+    #[error("the client's certificate is not for the address it comes from")]
+    WrongAddress,
+}
+
+/// The TLS side of one or more listeners.
+#[derive(Debug)]
+pub struct TlsServer {
+    config: TlsConfig,
+    current: ArcSwap<ServerConfig>,
+}
+
+impl TlsServer {
+    /// Reads the stores.
+    ///
+    /// # Errors
+    /// A store that can't be read, or holds nothing that can be used.
+    pub fn new(config: TlsConfig) -> Result<TlsServer, TlsError> {
+        let current = ArcSwap::new(server_config(&config)?);
+        Ok(TlsServer { config, current })
+    }
+
+    /// Reads the stores anew: connections from now on use them, those that are open go on.
+    ///
+    /// # Errors
+    /// As for [`TlsServer::new`]; what was used before goes on being used.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(server_config(&self.config)?);
+        Ok(())
+    }
+
+    /// The server's half of a handshake, in the connection's own task and within
+    /// [`limits::TLS_HANDSHAKE_TIMEOUT`].
+    ///
+    /// # Errors
+    /// What failed; the client has been told as far as TLS tells.
+    pub async fn accept(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+    ) -> Result<TlsStream, HandshakeError> {
+        let handshake = TlsAcceptor::from(self.current.load_full()).accept(stream);
+        let stream = tokio::time::timeout(limits::TLS_HANDSHAKE_TIMEOUT, handshake)
+            .await
+            .map_err(|_| HandshakeError::Timeout)??;
+        if self.config.verify_client_address
+            && let Some(certificate) = client_certificate(&stream)
+            && !is_for_address(certificate, peer)
+        {
+            return Err(HandshakeError::WrongAddress);
+        }
+        Ok(stream)
+    }
+}
+
+/// The certificate that a client has proved to be its own, if it showed one.
+pub fn client_certificate(stream: &TlsStream) -> Option<&CertificateDer<'static>> {
+    stream.get_ref().1.peer_certificates()?.first()
+}
+
+/// Whether a certificate has `address` among its alternative names. Names of hosts are not looked
+/// up: whoever has a hand in reverse DNS could then come from anywhere.
+fn is_for_address(certificate: &CertificateDer<'_>, address: IpAddr) -> bool {
+    ParsedCertificate::try_from(certificate).is_ok_and(|certificate| {
+        verify_server_name(&certificate, &ServerName::IpAddress(address.into())).is_ok()
+    })
+}
+
+fn server_config(config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
+    let identity = store::identity(&config.key_store)?;
+    let unusable =
+        |path: &PathBuf, reason: String| TlsError::Unusable { path: path.clone(), reason };
+    let mut provider = aws_lc_rs::default_provider();
+    if !config.cipher_suites.is_empty() {
+        provider.cipher_suites.retain(|suite| {
+            config.cipher_suites.iter().any(|name| *name == options::java_name(suite.suite()))
+        });
+    }
+    let provider: Arc<CryptoProvider> = Arc::new(provider);
+    let versions: Vec<_> = config.protocols.iter().map(|protocol| protocol.version()).collect();
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&versions)
+        .map_err(|error| unusable(&config.key_store.path, error.to_string()))?;
+    let builder = match (config.client_auth, &config.trust_store) {
+        (ClientAuth::None, _) => builder.with_no_client_auth(),
+        (auth, Some(trust_store)) => {
+            let trusted = store::trusted(trust_store)?;
+            let verifier = client::verifier(trusted, auth == ClientAuth::Need, provider)
+                .map_err(|reason| unusable(&trust_store.path, reason))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        (_, None) => {
+            let reason =
+                "clients are asked for certificates, and there is no trust store".to_owned();
+            return Err(unusable(&config.key_store.path, reason));
+        }
+    };
+    let config = builder
+        .with_single_cert(identity.chain, identity.key)
+        .map_err(|error| unusable(&config.key_store.path, error.to_string()))?;
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,134 @@
+//! What a connection is before its first request: plain, or a TLS handshake that shows who the
+//! client is.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::stream::Stream;
+use crate::limits;
+use crate::net::tls::{self, TlsServer};
+use crate::zookeeper::auth::{AuthId, Identities, identities_of_peer, x509};
+use crate::zookeeper::state::State;
+
+/// The first byte of a TLS connection: a record of the kind "handshake". A ZooKeeper client's first
+/// byte is the highest of a length, or a letter.
+const TLS_HANDSHAKE: u8 = 22;
+
+/// What a listener speaks.
+#[derive(Debug, Clone)]
+pub enum Security {
+    /// No TLS (`clientPort`).
+    Plain,
+    /// TLS alone (`secureClientPort`).
+    Tls(Arc<TlsServer>),
+    /// Both, told apart by the first byte (`client.portUnification`).
+    Either(Arc<TlsServer>),
+}
+
+/// A connection that can be served.
+pub(super) struct Opened {
+    pub(super) stream: Stream,
+    /// For the handle, unless the connection's own task sends.
+    pub(super) writing: Option<OwnedWriteHalf>,
+    /// Who the client is by its certificate.
+    pub(super) identities: Option<Identities>,
+}
+
+impl Security {
+    /// Everything up to the first request; `None` where the client gives no reason to serve it.
+    pub(super) async fn open(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        state: &State,
+    ) -> Option<Opened> {
+        match self {
+            Security::Plain => Some(plain(stream)),
+            Security::Tls(server) => secure(&server, stream, peer, state).await,
+            Security::Either(server) => {
+                let mut first = [0];
+                let peek = stream.peek(&mut first);
+                match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, peek).await {
+                    Ok(Ok(1)) if first[0] == TLS_HANDSHAKE => {
+                        secure(&server, stream, peer, state).await
+                    }
+                    Ok(Ok(1)) => Some(plain(stream)),
+                    _ => {
+                        tracing::debug!(%peer, "the client sent nothing");
+                        None
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn plain(stream: TcpStream) -> Opened {
+    let (stream, writing) = Stream::plain(stream);
+    Opened { stream, writing: Some(writing), identities: None }
+}
+
+async fn secure(
+    server: &TlsServer,
+    stream: TcpStream,
+    peer: SocketAddr,
+    state: &State,
+) -> Option<Opened> {
+    let Some(_place) = Handshake::begin(state) else {
+        state.stats.tls_handshakes_refused.increment(1);
+        tracing::debug!(%peer, "too many TLS handshakes at once");
+        return None;
+    };
+    let stream = match server.accept(stream, peer.ip()).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            state.stats.tls_handshakes_failed.increment(1);
+            state.stats.auth_failures.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%peer, %error, "no TLS connection");
+            return None;
+        }
+    };
+    let identities = match tls::client_certificate(&stream).map(|der| x509::subject_of(der)) {
+        None => None,
+        Some(Some(subject)) => Some(identities(peer, &subject, state)),
+        Some(None) => {
+            state.stats.tls_handshakes_failed.increment(1);
+            state.stats.auth_failures.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%peer, "the client's certificate has no subject that can be read");
+            return None;
+        }
+    };
+    state.stats.tls_handshakes_completed.increment(1);
+    Some(Opened { stream: Stream::tls(stream), writing: None, identities })
+}
+
+/// Who a client with a certificate for `subject` is.
+fn identities(peer: SocketAddr, subject: &str, state: &State) -> Identities {
+    let is_super = state.config.x509_super_user.as_deref() == Some(subject);
+    let root = is_super.then(|| AuthId::new("super", subject));
+    let known = identities_of_peer(peer.ip());
+    known.iter().cloned().chain(root).chain([AuthId::new("x509", subject)]).collect()
+}
+
+/// One TLS handshake that is under way.
+struct Handshake<'a>(&'a AtomicUsize);
+
+impl<'a> Handshake<'a> {
+    /// Counts it, unless `netty.server.outstandingHandshake.limit` are under way already.
+    fn begin(state: &'a State) -> Option<Handshake<'a>> {
+        let outstanding = &state.stats.outstanding_tls_handshakes;
+        let before = outstanding.fetch_add(1, Ordering::Relaxed);
+        let handshake = Handshake(outstanding);
+        (before < state.config.tls_handshake_limit).then_some(handshake)
+    }
+}
+
+impl Drop for Handshake<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
