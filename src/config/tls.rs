@@ -214,7 +214,6 @@ mod tests {
             ("ssl.trustStore.location=/t.crt", "expected a name ending in .jks, .p12 or .pem"),
             ("ssl.trustStore.location=", "clients are asked for certificates"),
             ("ssl.keyStore.location=", "secureClientPort needs a certificate"),
-            ("sslQuorum=true", "TLS between servers is not built yet"),
         ] {
             let problems = loaded(&[line]).map(|_| ()).unwrap_err();
             assert_eq!(problems.len(), 1, "{line}: {problems:?}");

@@ -186,7 +186,7 @@ fn errors_say_what_is_wrong_and_show_no_key() {
         (String::new(), "it has no certificate"),
         (format!("{}{encrypted}", server.pem), "the password is wrong"),
         (format!("{}{}", server.pem, cut(&server.key_pem)), "PEM"),
-        (format!("{}{}", server.pem, cut(&encrypted)), "a PEM section has no end"),
+        (format!("{}{}", server.pem, cut(&encrypted)), "PEM"),
         (
             format!(
                 "{}-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: x\n\nAAAA\n\
