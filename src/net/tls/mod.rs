@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use self::options::Protocol;
+use self::reload::Stamp;
 use self::store::StoreConfig;
 pub use self::store::{StoreError, StoreKind};
 use crate::limits;
@@ -90,6 +92,8 @@ pub enum HandshakeError {
 pub struct TlsServer {
     config: TlsConfig,
     current: ArcSwap<ServerConfig>,
+    /// The files as they were when they were looked at.
+    stamps: Mutex<Vec<Stamp>>,
 }
 
 impl TlsServer {
@@ -98,8 +102,10 @@ impl TlsServer {
     /// # Errors
     /// A store that can't be read, or holds nothing that can be used.
     pub fn new(config: TlsConfig) -> Result<TlsServer, TlsError> {
+        // Before they are read: a change meanwhile is then seen as one.
+        let stamps = Mutex::new(reload::stamps(&config));
         let current = ArcSwap::new(server_config(&config)?);
-        Ok(TlsServer { config, current })
+        Ok(TlsServer { config, current, stamps })
     }
 
     /// Reads the stores anew: connections from now on use them, those that are open go on.
