@@ -42,6 +42,7 @@ impl Fixture {
         let tls = tls_support::config(files.path(), &authority.sign("server"), &authority.pem);
         let server = Server::start_with(|config| {
             config.tls = Some(tls);
+            config.auth.x509_provider = true;
             config.secure_client_address =
                 Some(ListenAddress { host: "127.0.0.1".to_owned(), port: 0 });
             change(config);
@@ -227,7 +228,7 @@ async fn an_x509_acl_lets_its_subject_in() {
 #[tokio::test]
 async fn the_super_user_of_x509_passes_every_acl() {
     let fixture = Fixture::start_with(|config| {
-        config.x509_super_user = Some("CN=root,O=Acme\\, Inc.".to_owned());
+        config.auth.x509_super_user = Some("CN=root,O=Acme\\, Inc.".to_owned());
     })
     .await;
     let mut plain = fixture.server.connect().await;

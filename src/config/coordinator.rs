@@ -36,8 +36,6 @@ pub struct CoordinatorConfig {
     pub tls: Option<TlsConfig>,
     /// `netty.server.outstandingHandshake.limit`: TLS handshakes that may be under way.
     pub tls_handshake_limit: usize,
-    /// `X509AuthenticationProvider.superUser`: the subject of the certificate that passes every ACL.
-    pub x509_super_user: Option<String>,
     /// `dataDir`: snapshots (and logs, unless `data_log_dir` differs) go to its `version-2`.
     pub data_dir: PathBuf,
     /// `dataLogDir`, `dataDir` unless set.
@@ -129,7 +127,6 @@ impl Default for CoordinatorConfig {
             port_unification: false,
             tls: None,
             tls_handshake_limit: usize::MAX,
-            x509_super_user: None,
             data_dir: PathBuf::from("doorkeeper-data/coordinator"),
             data_log_dir: PathBuf::from("doorkeeper-data/coordinator"),
             tick_time,
@@ -212,6 +209,8 @@ impl CoordinatorConfig {
                 None
             }
         };
+        let mut auth = AuthConfig::from_settings(settings);
+        auth.x509_provider |= tls.is_some();
         // Files are read anew with every value of it.
         settings.flag(OWNER, "client.certReload");
         let handshake_limit = settings.number(OWNER, "netty.server.outstandingHandshake.limit");
@@ -268,7 +267,6 @@ impl CoordinatorConfig {
             tls_handshake_limit: Some(count(handshake_limit))
                 .filter(|n| *n > 0)
                 .unwrap_or(usize::MAX),
-            x509_super_user: settings.text(OWNER, "X509AuthenticationProvider.superUser"),
             data_dir,
             data_log_dir,
             tick_time: milliseconds(tick_ms),
@@ -287,7 +285,7 @@ impl CoordinatorConfig {
             four_letter_whitelist: four_letter_whitelist(settings),
             digest_enabled: settings.flag(OWNER, "digest.enabled"),
             trust_empty_snapshot: settings.flag(OWNER, "snapshot.trust.empty"),
-            auth: AuthConfig::from_settings(settings),
+            auth,
             extended_types_enabled: settings.flag(OWNER, "extendedTypesEnabled"),
             snapshot_compression: match settings
                 .text(OWNER, "snapshot.compression.method")

@@ -172,11 +172,6 @@ impl Settings {
         lines.into_iter().map(|(.., text)| text).collect()
     }
 
-    /// The secret of `key`, as given.
-    pub(super) fn secret(&mut self, owner: Owner, key: &'static str) -> Option<Secret> {
-        self.text(owner, key).map(Secret::new)
-    }
-
     /// What a key without a value of its own comes to, for the effective configuration.
     pub(super) fn comes_to(&mut self, key: &'static str, value: &dyn std::fmt::Display) {
         for line in self.effective.iter_mut().filter(|line| line.key == key) {

@@ -11,7 +11,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use super::stream::Stream;
 use crate::limits;
 use crate::net::tls::{self, TlsServer};
-use crate::zookeeper::auth::{AuthId, Identities, identities_of_peer, x509};
+use crate::zookeeper::auth::{Identities, identities_of_peer, x509};
 use crate::zookeeper::state::State;
 
 /// The first byte of a TLS connection: a record of the kind "handshake". A ZooKeeper client's first
@@ -92,26 +92,24 @@ async fn secure(
             return None;
         }
     };
-    let identities = match tls::client_certificate(&stream).map(|der| x509::subject_of(der)) {
+    let identities = match tls::client_certificate(&stream) {
         None => None,
-        Some(Some(subject)) => Some(identities(peer, &subject, state)),
-        Some(None) => {
-            state.stats.tls_handshakes_failed.increment(1);
-            state.stats.auth_failures.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(%peer, "the client's certificate has no subject that can be read");
-            return None;
+        Some(certificate) => {
+            let subject = x509::subject_of(certificate);
+            let known = identities_of_peer(peer.ip());
+            let proved =
+                subject.and_then(|subject| state.auth.with_certificate(&known, &subject).ok());
+            if proved.is_none() {
+                state.stats.tls_handshakes_failed.increment(1);
+                state.stats.auth_failures.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(%peer, "the client's certificate has no subject that can be read");
+                return None;
+            }
+            proved
         }
     };
     state.stats.tls_handshakes_completed.increment(1);
     Some(Opened { stream: Stream::tls(stream), writing: None, identities })
-}
-
-/// Who a client with a certificate for `subject` is.
-fn identities(peer: SocketAddr, subject: &str, state: &State) -> Identities {
-    let is_super = state.config.x509_super_user.as_deref() == Some(subject);
-    let root = is_super.then(|| AuthId::new("super", subject));
-    let known = identities_of_peer(peer.ip());
-    known.iter().cloned().chain(root).chain([AuthId::new("x509", subject)]).collect()
 }
 
 /// One TLS handshake that is under way.
