@@ -20,6 +20,8 @@ pub mod quota;
 pub mod read;
 pub mod server;
 pub mod session;
+#[cfg(test)]
+mod simulation;
 pub mod snapshots;
 pub mod stat;
 pub mod state;

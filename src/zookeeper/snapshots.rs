@@ -30,6 +30,12 @@ impl Snapshots {
         Snapshots { state, writer, running, failed, thread: None }
     }
 
+    /// Whether one is being taken.
+    #[cfg(test)]
+    pub(crate) fn running(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.running)
+    }
+
     /// Whether it is time for a snapshot at `now`: enough was logged, or the last one failed a while ago.
     pub fn due(&self, storage: &Storage, now: Instant) -> bool {
         storage.snapshot_due()

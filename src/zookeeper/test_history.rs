@@ -127,7 +127,7 @@ impl Model {
         }
     }
 
-    fn owned(&self, session: i64) -> Vec<String> {
+    pub(crate) fn owned(&self, session: i64) -> Vec<String> {
         let owned = self.nodes.iter().filter(|(_, node)| node.owner == session);
         owned.map(|(path, _)| path.clone()).collect()
     }

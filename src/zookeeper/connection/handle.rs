@@ -273,6 +273,12 @@ impl ConnectionHandle {
         self.outbox.lock().waiting()
     }
 
+    /// What waits to be sent, taken out: for tests, which have no socket.
+    #[cfg(test)]
+    pub(crate) fn take_output(&self) -> Vec<u8> {
+        std::mem::take(&mut self.outbox.lock().bytes)
+    }
+
     /// Notes requests that came.
     pub fn count_received(&self, packets: u64) {
         self.received.fetch_add(packets, Ordering::Relaxed);

@@ -81,6 +81,12 @@ impl Pipeline {
         }
     }
 
+    /// Whether a snapshot is being taken.
+    #[cfg(test)]
+    pub(crate) fn snapshot_running(&self) -> Arc<std::sync::atomic::AtomicBool> {
+        self.snapshots.running()
+    }
+
     /// Works until the queue is stopped and empty, or the log can't be written. After a failure
     /// nothing more is acknowledged: what was not synced may or may not be on disk.
     pub fn run(mut self) {
