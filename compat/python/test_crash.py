@@ -2,7 +2,6 @@
 
 import os
 import random
-import struct
 import threading
 import time
 
@@ -12,13 +11,12 @@ from confluent_kafka.admin import AdminClient
 
 import jute
 import wire
-from jute import EPHEMERAL, buffer, create, set_data, versioned, watched
+from jute import buffer
 from rdkafka import consume, made
 from servers import embedded
+from writers import Load
 
 ROUNDS = int(os.environ.get("COMPAT_ROUNDS", "20")) * (5 if os.environ.get("COMPAT_LONG") else 1)
-WRITERS = 4
-IN_FLIGHT = 16
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +30,13 @@ def test_znodes(server):
     draw = random.Random(1)
     acknowledged, all_made = 0, {}
     for number in range(ROUNDS):
-        script = jute.Script(server.coordinator)
-        writers = [Writer(script, f"{number}-{name}") for name in range(WRITERS)]
-        for writer in writers:
-            writer.prepare()
-        threads = [threading.Thread(target=writer.run) for writer in writers]
-        for thread in threads:
-            thread.start()
+        load = Load(server, number)
         time.sleep(draw.uniform(0.1, 0.7))
         server.kill()
-        for thread in threads:
-            thread.join(20)
+        load.join()
         server.start()
-        for writer in writers:
-            acknowledged += writer.check(script)
+        acknowledged += load.check()
+        for writer in load.writers:
             all_made[writer.root] = {path for path in writer.made if path not in writer.unsure_gone}
     # And what the first rounds wrote has outlived all later kills.
     script = jute.Script(server.coordinator)

@@ -12,8 +12,8 @@ IN_FLIGHT = 16
 class Writer:
     """One session that creates, changes and deletes znodes as fast as it is answered; what it knows."""
 
-    def __init__(self, script, name):
-        self.client = script.connect(name, timeout=40_000)
+    def __init__(self, script, name, timeout=40_000):
+        self.client = script.connect(name, timeout=timeout)
         self.root = f"/crash-{name}"
         self.made, self.unsure_gone, self.gone = {}, set(), set()
         self.last_set_sent = self.last_set_acked = -1
@@ -83,3 +83,32 @@ class Writer:
         again.receive_frame()
         again.socket.close()
         return len(self.made)
+
+
+class Load:
+    """A few writers at work on a server, beside a session that dies: it holds an ephemeral and hangs up."""
+
+    def __init__(self, server, name, count=4):
+        self.server = server
+        self.script = jute.Script(server.coordinator)
+        self.writers = [Writer(self.script, f"{name}-{number}") for number in range(count)]
+        for writer in self.writers:
+            writer.prepare()
+        self.threads = [threading.Thread(target=writer.run) for writer in self.writers]
+        for thread in self.threads:
+            thread.start()
+
+    def acknowledged(self):
+        return sum(len(writer.made) for writer in self.writers)
+
+    def join(self):
+        """Waits until every writer has lost its connection."""
+        for thread in self.threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a writer still waits for an answer"
+
+    def check(self):
+        """Everything acknowledged is there; returns how much that was."""
+        host, port = self.server.coordinator.rsplit(":", 1)
+        self.script.address = (host, int(port))
+        return sum(writer.check(self.script) for writer in self.writers)
