@@ -275,7 +275,7 @@ impl ConnectionHandle {
 
     /// What waits to be sent, taken out: for tests, which have no socket.
     #[cfg(test)]
-    pub(crate) fn take_output(&self) -> Vec<u8> {
+    pub(crate) fn take_waiting(&self) -> Vec<u8> {
         std::mem::take(&mut self.outbox.lock().bytes)
     }
 

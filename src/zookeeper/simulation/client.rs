@@ -170,7 +170,7 @@ impl Client {
     /// What it was sent since it last looked. The body of an answer is kept where `bodies` says so.
     pub(super) fn receive(&self, connecting: bool) -> Vec<Frame> {
         let Some(handle) = &self.handle else { return Vec::new() };
-        let bytes = handle.take_output();
+        let bytes = handle.take_waiting();
         let mut reader = Reader::new(&bytes);
         let mut frames = Vec::new();
         let mut connecting = connecting;
