@@ -86,7 +86,11 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     string("dynamicConfigFile", None, Used),
     int("electionAlg", Some("3"), ENSEMBLE),
     int("electionPortBindRetry", Some("3"), ENSEMBLE),
-    boolean("emulate353TTLNodes", Some("false"), Unused),
+    boolean(
+        "emulate353TTLNodes",
+        Some("false"),
+        Refused("the form in which ZooKeeper 3.5.3 kept nodes with a time to live"),
+    ),
     boolean("enableEagerACLCheck", Some("false"), ENSEMBLE),
     boolean("enforce.auth.enabled", Some("false"), Used),
     list("enforce.auth.schemes", Some(""), Used),

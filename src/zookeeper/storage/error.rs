@@ -46,6 +46,12 @@ pub enum StorageError {
         /// Who we are.
         user: u32,
     },
+    /// A folder that must be there already.
+    #[error("{}: there is no such folder, and datadir.autocreate=false forbids to make it", path.display())]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Nodes with a time to live, which are switched off.
     #[error("{}: node {node} has a time to live (there are {count} such nodes), and extendedTypesEnabled is off: ZooKeeper would delete them; set extendedTypesEnabled=true", path.display())]
     TimeToLive {

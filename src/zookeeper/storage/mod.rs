@@ -62,6 +62,8 @@ pub struct StorageConfig {
     pub snap_size_limit: u64,
     /// `snapshot.compression.method`.
     pub snapshot_compression: SnapshotCompression,
+    /// `datadir.autocreate`.
+    pub data_dir_autocreate: bool,
     /// `extendedTypesEnabled`.
     pub extended_types_enabled: bool,
     /// `doorkeeper.take.over.member`.
@@ -80,6 +82,7 @@ impl From<&CoordinatorConfig> for StorageConfig {
             snap_count: config.snap_count,
             snap_size_limit: config.snap_size_limit,
             snapshot_compression: config.snapshot_compression,
+            data_dir_autocreate: config.data_dir_autocreate,
             extended_types_enabled: config.extended_types_enabled,
             take_over_member: config.take_over_member,
         }
@@ -123,6 +126,14 @@ impl Storage {
     ) -> Result<(Storage, Database), StorageError> {
         owner::check(&config.data_dir)?;
         owner::check(&config.data_log_dir)?;
+        if !config.data_dir_autocreate {
+            for root in [&config.data_dir, &config.data_log_dir] {
+                let path = root.join("version-2");
+                if !path.is_dir() {
+                    return Err(StorageError::Missing { path });
+                }
+            }
+        }
         let (directories, locks) = Directories::open(&config.data_dir, &config.data_log_dir)?;
         directories.check()?;
         let epochs = Epochs::read(&directories.snapshots)?;

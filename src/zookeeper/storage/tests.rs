@@ -33,6 +33,7 @@ fn config(directory: &Path) -> StorageConfig {
         snap_count: 100_000,
         snap_size_limit: 0,
         snapshot_compression: SnapshotCompression::None,
+        data_dir_autocreate: true,
         extended_types_enabled: true,
         take_over_member: false,
     }

@@ -235,6 +235,17 @@ fn a_node_with_a_time_to_live_needs_the_extended_types() {
 }
 
 #[test]
+fn folders_are_made_only_where_they_may_be() {
+    let directory = folder();
+    let forbidden = StorageConfig { data_dir_autocreate: false, ..config(directory.path()) };
+    let refused = Server::start_with(&forbidden).map(|server| server.database).unwrap_err();
+    assert!(matches!(refused, StorageError::Missing { .. }), "{refused}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was made");
+    fs::create_dir(version_2(directory.path())).unwrap();
+    Server::start_with(&forbidden).unwrap();
+}
+
+#[test]
 fn snapshots_are_written_packed() {
     for (compression, extension) in
         [(SnapshotCompression::Gzip, "gz"), (SnapshotCompression::Snappy, "snappy")]
