@@ -166,6 +166,12 @@ pub const OUTSTANDING_BYTES_MAX: usize = 64 << 20;
 /// Identities that one connection may prove.
 pub const IDENTITIES_MAX: usize = 100;
 
+/// Bytes of audit lines that wait for their file; what comes on top is counted and dropped.
+pub const AUDIT_BYTES_MAX: usize = 4 << 20;
+
+/// How often an audit log says that it can't be written.
+pub const AUDIT_COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Bytes of one token of a SASL exchange, as the JDK's DIGEST-MD5 has it.
 pub const SASL_TOKEN_BYTES_MAX: usize = 4_096;
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::audit::AuditConfig;
 use super::auth::AuthConfig;
 use super::keys::Owner;
 use super::members::{self, Ensemble};
@@ -74,6 +75,8 @@ pub struct CoordinatorConfig {
     pub trust_empty_snapshot: bool,
     /// Who may do what.
     pub auth: AuthConfig,
+    /// The audit log, if there is one.
+    pub audit: Option<AuditConfig>,
     /// `extendedTypesEnabled`: nodes with a time to live may be created, and kept.
     pub extended_types_enabled: bool,
     /// `snapshot.compression.method`.
@@ -146,6 +149,7 @@ impl Default for CoordinatorConfig {
             digest_enabled: true,
             trust_empty_snapshot: false,
             auth: AuthConfig::default(),
+            audit: None,
             extended_types_enabled: false,
             snapshot_compression: SnapshotCompression::None,
             take_over_member: false,
@@ -286,6 +290,7 @@ impl CoordinatorConfig {
             digest_enabled: settings.flag(OWNER, "digest.enabled"),
             trust_empty_snapshot: settings.flag(OWNER, "snapshot.trust.empty"),
             auth,
+            audit: AuditConfig::from_settings(settings),
             extended_types_enabled: settings.flag(OWNER, "extendedTypesEnabled"),
             snapshot_compression: match settings
                 .text(OWNER, "snapshot.compression.method")

@@ -1,6 +1,7 @@
 //! `zoo.cfg` and `server.properties`, with ZooKeeper's and Kafka's own key names and defaults.
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod broker;
 pub mod coordinator;
@@ -17,6 +18,7 @@ pub mod system_properties;
 mod tls;
 
 pub use admin::{AdminConfig, MetricsPageConfig};
+pub use audit::AuditConfig;
 pub use auth::{AuthConfig, DigestAlgorithm, SaslUser};
 pub use broker::BrokerConfig;
 pub use coordinator::{CoordinatorConfig, SnapshotCompression};

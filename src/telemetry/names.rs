@@ -113,6 +113,11 @@ pub const METRICS: &[Metric] = &[
         "Time of one fsync of a partition log.",
     ),
     gauge("doorkeeper_log_segments", &[], "Segments of all partition logs."),
+    counter(
+        "doorkeeper_zookeeper_audit_dropped_total",
+        &[],
+        "Audited events that the audit log could not take.",
+    ),
     histogram(
         "doorkeeper_zookeeper_batch_size",
         &[],

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::audit::Audit;
 use super::listeners::Listeners;
 use super::pipeline::Pipeline;
 use super::session::{SessionTracker, first_session_id};
@@ -33,6 +34,9 @@ pub enum StartError {
     /// The data directory can't be used, or is damaged.
     #[error("{0}")]
     Storage(#[from] StorageError),
+    /// The audit log can't be written.
+    #[error("doorkeeper.audit.file: {0}")]
+    Audit(String),
     /// The system gives no thread, no address or no time.
     #[error("coordinator: {0}")]
     System(String),
@@ -97,6 +101,12 @@ impl Coordinator {
         state.client_port.store(client_address.port(), Ordering::Relaxed);
         state.config_hidden.store(storage.recovery().member, Ordering::Relaxed);
         set_gauges_on_scrape(&state);
+        if let Some(config) = &state.config.audit {
+            let audit = Audit::start(config, state.stats.audit_dropped.clone());
+            let audit = audit.map_err(|error| StartError::Audit(error.to_string()))?;
+            audit.server_started();
+            let _ = state.audit.set(audit);
+        }
 
         let (failed_sender, failed) = watch::channel(None);
         let pipeline = Pipeline::new(Arc::clone(&state), storage, failed_sender);
@@ -157,8 +167,14 @@ impl Coordinator {
         self.services.close();
         let _ = tokio::time::timeout(grace, self.services.wait()).await;
         self.state.queue.stop();
-        let writer = self.writer;
-        let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        let (writer, state) = (self.writer, self.state);
+        let last = move || {
+            let _ = writer.join();
+            if let Some(audit) = state.audit.get() {
+                audit.server_stops();
+            }
+        };
+        let _ = tokio::task::spawn_blocking(last).await;
     }
 }
 

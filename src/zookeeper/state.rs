@@ -1,14 +1,15 @@
 //! What connections, the writer and the session timer share.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::tcp::OwnedWriteHalf;
 
+use super::audit::Audit;
 use super::auth::Auth;
 use super::connection::handle::ConnectionHandle;
 use super::database::Database;
@@ -29,6 +30,8 @@ pub struct State {
     pub config: CoordinatorConfig,
     /// Who may do what.
     pub auth: Auth,
+    /// Who changed what, where that is written down.
+    pub audit: OnceLock<Audit>,
     /// Tree and sessions: whoever reads sees only what is durable.
     pub database: RwLock<Database>,
     /// Who watches what. A read registers its watch while it holds `database`, and changes fire
@@ -68,6 +71,7 @@ impl State {
         State {
             queue: Queue::new(config.global_outstanding_limit),
             auth: Auth::new(config.auth.clone()),
+            audit: OnceLock::new(),
             config,
             database: RwLock::new(database),
             watches: Mutex::new(Watches::new()),

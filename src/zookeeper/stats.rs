@@ -22,6 +22,7 @@ pub struct Stats {
     durations: [Histogram; OPS],
     pub received_bytes: Counter,
     pub sent_bytes: Counter,
+    pub audit_dropped: Counter,
     pub fsync_duration: Histogram,
     pub batch_size: Histogram,
     pub snapshot_duration: Histogram,
@@ -73,6 +74,7 @@ impl Stats {
             }),
             received_bytes: metrics::counter!("doorkeeper_zookeeper_received_bytes_total"),
             sent_bytes: metrics::counter!("doorkeeper_zookeeper_sent_bytes_total"),
+            audit_dropped: metrics::counter!("doorkeeper_zookeeper_audit_dropped_total"),
             fsync_duration: metrics::histogram!("doorkeeper_zookeeper_fsync_duration_seconds"),
             batch_size: metrics::histogram!("doorkeeper_zookeeper_batch_size"),
             snapshot_duration: metrics::histogram!("doorkeeper_zookeeper_snapshot_duration_seconds"),
@@ -142,6 +144,10 @@ fn describe() {
         "doorkeeper_zookeeper_sent_bytes_total",
         Unit::Bytes,
         "Bytes written to clients."
+    );
+    describe_counter!(
+        "doorkeeper_zookeeper_audit_dropped_total",
+        "Audited events that the audit log could not take."
     );
     describe_histogram!(
         "doorkeeper_zookeeper_fsync_duration_seconds",

@@ -5,6 +5,7 @@ use super::{Key, boolean, int, list, string};
 
 /// Sorted by name.
 pub const OWN_KEYS: &[Key] = &[
+    string("doorkeeper.audit.file", None, Used),
     string("doorkeeper.data.dir", None, Used),
     string("doorkeeper.http.listener", None, Used),
     boolean("doorkeeper.take.over.member", Some("false"), Used),

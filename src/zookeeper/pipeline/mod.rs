@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use self::queue::{Job, Task};
 use super::acl;
+use super::audit::Audited;
 use super::connection::handle::ConnectionHandle;
 use super::database::Database;
 use super::jute::Writer as _;
@@ -56,6 +57,8 @@ pub struct Pipeline {
     digest_enabled: bool,
     changes: Vec<Change>,
     told: Vec<WatcherId>,
+    /// What is audited of the present batch, one for each request where anything is.
+    audited: Vec<Audited>,
     touched: Vec<Arc<ConnectionHandle>>,
     /// When a soft quota was last warned of.
     quota_warned: Option<Instant>,
@@ -75,6 +78,7 @@ impl Pipeline {
             failed,
             changes: Vec::new(),
             told: Vec::new(),
+            audited: Vec::new(),
             touched: Vec::new(),
             quota_warned: None,
             now: Instant::now(),
@@ -119,11 +123,17 @@ impl Pipeline {
         }
         self.now = Instant::now();
         let mut database = state.database.write();
+        let mut audited = std::mem::take(&mut self.audited).into_iter();
         for (index, (job, plan)) in batch.drain(..).zip(plans).enumerate() {
             if index % APPLY_CHUNK == APPLY_CHUNK - 1 {
                 RwLockWriteGuard::bump(&mut database);
             }
             self.finish(&mut database, &job, &plan);
+            if let (Some(audit), Some(audited), Plan::Transaction(prepared)) =
+                (state.audit.get(), audited.next(), &plan)
+            {
+                audit.finished(&state.auth, &job, &audited, prepared);
+            }
         }
         drop(database);
         state.queue.done(requests, bytes);
@@ -158,6 +168,9 @@ impl Pipeline {
                 identities: &job.identities,
                 session_closing: job.session.is_closing(),
             };
+            if self.state.audit.get().is_some() {
+                self.audited.push(Audited::of(&job.task));
+            }
             let prepared = match &mut job.task {
                 Task::Write(request) => prep.write(std::mem::take(request), &caller),
                 Task::Malformed if job.op == Some(OpCode::Multi) => prep.malformed_multi(&caller),
