@@ -116,8 +116,9 @@ impl AuthConfig {
         x509_super_user: None,
     };
 
-    /// The typed values of the keys of authentication; what is wrong goes to `settings`.
-    pub(super) fn from_settings(settings: &mut Settings) -> Self {
+    /// The typed values of the keys of authentication; what is wrong goes to `settings`. TLS brings
+    /// the scheme `x509` by itself.
+    pub(super) fn from_settings(settings: &mut Settings, with_tls: bool) -> Self {
         let digest_algorithm =
             settings.text(OWNER, "DigestAuthenticationProvider.digestAlg").unwrap_or_default();
         let digest_algorithm = DigestAlgorithm::named(&digest_algorithm).unwrap_or_else(|| {
@@ -135,6 +136,7 @@ impl AuthConfig {
                 .text(OWNER, "ensembleAuthName")
                 .map(|names| names.split(',').map(|name| name.trim().to_owned()).collect()),
             any_sasl_user: settings.text(OWNER, "letAnySaslUserDoX"),
+            x509_provider: with_tls,
             keep_sasl_failed_clients: settings.flag(OWNER, "allowSaslFailedClients"),
             x509_super_user: settings.text(OWNER, "X509AuthenticationProvider.superUser"),
             ..AuthConfig::default()

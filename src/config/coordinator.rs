@@ -213,8 +213,7 @@ impl CoordinatorConfig {
                 None
             }
         };
-        let mut auth = AuthConfig::from_settings(settings);
-        auth.x509_provider |= tls.is_some();
+        let auth = AuthConfig::from_settings(settings, tls.is_some());
         // Files are read anew with every value of it.
         settings.flag(OWNER, "client.certReload");
         let handshake_limit = settings.number(OWNER, "netty.server.outstandingHandshake.limit");
