@@ -7,6 +7,7 @@
 //! - [`config`], [`net`], [`telemetry`], [`limits`], [`durable_file`]: what all of them share.
 //! - [`data`]: looks into a data directory offline, and repairs it.
 //! - [`node`]: starts and drains the roles of one process.
+//! - [`shell`]: `doorkeeper zk`, a ZooKeeper client for people.
 
 pub mod broker;
 pub mod cluster;
@@ -17,6 +18,7 @@ pub mod kafka;
 pub mod limits;
 pub mod net;
 pub mod node;
+pub mod shell;
 pub mod telemetry;
 pub mod zookeeper;
 

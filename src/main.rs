@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use doorkeeper::config::{self, Configuration, SystemProperties};
 use doorkeeper::data::{self, DataCommand};
+use doorkeeper::shell::{self, ShellOptions};
 use doorkeeper::telemetry::logging::{self, LogFormat};
 use doorkeeper::{node, telemetry};
 
@@ -56,6 +57,8 @@ enum Command {
         #[command(subcommand)]
         command: DataCommand,
     },
+    /// A ZooKeeper client for people: one command, or a prompt.
+    Zk(ShellOptions),
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
             check_config(&files, &overrides, &properties)
         }
         Some(Command::Data { command }) => look_into(&command),
+        Some(Command::Zk(options)) => talk(&options),
     }
 }
 
@@ -96,6 +100,16 @@ fn look_into(command: &DataCommand) -> ExitCode {
     match data::run(command, &mut std::io::stdout().lock()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn talk(options: &ShellOptions) -> ExitCode {
+    match shell::run(options) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&error.to_string());
             ExitCode::FAILURE
