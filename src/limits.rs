@@ -223,6 +223,9 @@ pub const EXPIRY_LATE_MS: u64 = 100;
 /// The longest time that sockets are read first.
 pub const EXPIRY_GRACE_MAX: Duration = Duration::from_secs(1);
 
+/// How long the prompt of `doorkeeper zk` waits for the names that complete a path.
+pub const COMPLETION_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Bytes of encoded topics that are kept for the clients of one listener and version.
 pub const KAFKA_RESPONSE_CACHE_BYTES: usize = 64 << 20;
 

@@ -47,12 +47,12 @@ impl Answer {
             }
             Answer::Data { data, meaning, stat } => {
                 match std::str::from_utf8(data) {
-                    Ok(text) if text.is_empty() => {}
+                    Ok("") => {}
                     Ok(text) if text.chars().all(|c| !c.is_control() || "\n\t".contains(c)) => {
                         writeln!(to, "{text}")?;
                     }
                     _ => {
-                        writeln!(to, "{} bytes, in base64: {}", data.len(), STANDARD.encode(data))?
+                        writeln!(to, "{} bytes, in base64: {}", data.len(), STANDARD.encode(data))?;
                     }
                 }
                 for line in meaning.iter().flat_map(|text| text.lines()) {
@@ -81,7 +81,7 @@ impl Answer {
 
     fn json(&self) -> Value {
         let mut value = match self {
-            Answer::Done => json!({}),
+            Answer::Done | Answer::Stat(_) => json!({}),
             Answer::Children { names, .. } => json!({ "children": names }),
             Answer::Data { data, meaning, .. } => {
                 let mut value = match std::str::from_utf8(data) {
@@ -95,7 +95,6 @@ impl Answer {
             }
             Answer::Created(path) => json!({ "path": path }),
             Answer::Deleted(count) => json!({ "deleted": count }),
-            Answer::Stat(_) => json!({}),
             Answer::Acl { list, .. } => {
                 let entry = |acl: &Acl| {
                     let permissions = acl::letters(acl.permission());

@@ -1,5 +1,7 @@
 //! What the data of Kafka's znodes means, in a line or a few.
 
+use std::fmt::Write as _;
+
 use crate::cluster::image::ConfigMap;
 use crate::cluster::layout::broker::Registration;
 use crate::cluster::layout::config::decode_config;
@@ -55,13 +57,14 @@ fn controller(node: &ControllerNode) -> String {
 fn broker(id: i32, registration: &Registration) -> String {
     let mut text = format!("broker {id}, registered {}", time::utc(registration.timestamp));
     if let Some(rack) = &registration.rack {
-        text += &format!(", in rack {rack}");
+        let _ = write!(text, ", in rack {rack}");
     }
     if let Some(version) = &registration.doorkeeper {
-        text += &format!(", of doorkeeper {version}");
+        let _ = write!(text, ", of doorkeeper {version}");
     }
     for endpoint in &registration.endpoints {
-        text += &format!(
+        let _ = write!(
+            text,
             "\n{} ({}) at {}:{}",
             endpoint.listener, endpoint.protocol, endpoint.host, endpoint.port
         );
@@ -72,13 +75,13 @@ fn broker(id: i32, registration: &Registration) -> String {
 fn topic(name: &str, topic: &TopicAssignment) -> String {
     let mut text = format!("topic {name}, {} partitions", topic.partitions.len());
     if !topic.id.is_nil() {
-        text += &format!(", id {}", id_text(topic.id));
+        let _ = write!(text, ", id {}", id_text(topic.id));
     }
     for (partition, replicas) in &topic.partitions {
-        text += &format!("\npartition {partition} on brokers {replicas:?}");
+        let _ = write!(text, "\npartition {partition} on brokers {replicas:?}");
         for (what, by_partition) in [("adding", &topic.adding), ("removing", &topic.removing)] {
             if let Some(moving) = by_partition.get(partition).filter(|moving| !moving.is_empty()) {
-                text += &format!(", {what} {moving:?}");
+                let _ = write!(text, ", {what} {moving:?}");
             }
         }
     }

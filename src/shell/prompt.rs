@@ -109,8 +109,10 @@ impl Completer for Completion {
             return Ok((start, Vec::new()));
         };
         let parent = if slash == 0 { "/" } else { &word[..slash] };
-        let asked = timeout(limits::SESSION_CLOSE_TIMEOUT, client.list_children(parent));
-        let names = self.runtime.block_on(async { asked.await.ok()?.ok() }).unwrap_or_default();
+        let asked = async {
+            timeout(limits::COMPLETION_TIMEOUT, client.list_children(parent)).await.ok()?.ok()
+        };
+        let names = self.runtime.block_on(asked).unwrap_or_default();
         Ok((start + slash + 1, beginning(&word[slash + 1..], names)))
     }
 }
