@@ -153,9 +153,15 @@ pub const OUTPUT_BYTES_MAX: usize = 16 << 20;
 /// Requests that a connection hands to the coordinator's writer at once.
 pub const JOBS_PER_SUBMIT: usize = 32;
 
-/// Connections that the coordinator's writer sends its answers to by itself after a batch, which
-/// saves a wake-up of each; the rest is left to their own tasks.
-pub const DIRECT_SENDS_MAX: usize = 128;
+/// Threads of the coordinator's connections at most, however many cores there are.
+pub const IO_THREADS_MAX: usize = 16;
+
+/// A batch that answers so many connections or fewer is sent by the coordinator's writer itself,
+/// which is quicker than to wake the threads of the connections.
+pub const DIRECT_SENDS_MAX: usize = 4;
+
+/// Connections that one of these threads sends answers to before it looks at its sockets again.
+pub const DELIVERIES_PER_TURN: usize = 128;
 
 /// Reads of one connection that wait with the writer behind a write of the same session.
 pub const DEFERRED_READS_MAX: usize = 16;

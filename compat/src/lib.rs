@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`load`] | one thread that keeps many connections busy and measures |
 //! | [`zookeeper`], [`kafka`] | the frames of both protocols, made by hand, as conversations for [`load`] |
+//! | [`echo`] | a bare tokio server, to compare reads with |
 //! | [`server`] | starts doorkeeper and its peers on the same settings |
 //! | [`process`] | CPU time and memory, as the kernel counts them |
 //! | [`row`] | the rows of the table, a file a family |
@@ -11,6 +12,7 @@
 //! | [`report`] | medians, ratios, the table and the JSON |
 #![allow(clippy::cast_precision_loss, reason = "measured figures are shown with three digits")]
 
+pub mod echo;
 pub mod histogram;
 pub mod kafka;
 pub mod load;

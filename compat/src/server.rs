@@ -68,6 +68,8 @@ pub enum Roles {
 pub struct Server {
     child: Child,
     log: PathBuf,
+    /// Its configuration and its data.
+    pub folder: PathBuf,
     /// Which one it is.
     pub side: Side,
     /// Where it speaks ZooKeeper's protocol (also the peer's broker: its ZooKeeper's address).
@@ -104,7 +106,8 @@ impl Server {
         let mut command = match (side, roles) {
             (Side::Doorkeeper, _) => {
                 let mut command = slowed(options, options.doorkeeper.as_os_str());
-                command.arg("run");
+                // Snapshots are told, with what they held up.
+                command.args(["run", "--log-level", "warn,doorkeeper::zookeeper::snapshots=debug"]);
                 command
             }
             (Side::Peer, Roles::Coordinator) => {
@@ -138,6 +141,7 @@ impl Server {
         let mut server = Self {
             child,
             log,
+            folder: folder.to_owned(),
             side,
             zookeeper: local(zookeeper_port),
             kafka: kafka_port.map(local),
@@ -179,6 +183,31 @@ impl Server {
         Ok(process::resident_bytes(self.pid())? as f64 / f64::from(1 << 20))
     }
 
+    /// The bytes that it holds: of a Java server the heap after a full collection, of doorkeeper, which
+    /// has no collector, what is resident.
+    pub fn live_bytes(&self) -> Result<f64> {
+        if self.side == Side::Doorkeeper {
+            return Ok(process::resident_bytes(self.pid())? as f64);
+        }
+        jcmd(self.pid(), "GC.run")?;
+        let text = jcmd(self.pid(), "GC.heap_info")?;
+        let used = text.lines().find_map(|line| line.split_once(" used ")).map(|(_, rest)| rest);
+        let used = used.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+        let kibibytes: u32 = used.with_context(|| format!("no heap in {text}"))?.parse()?;
+        Ok(f64::from(kibibytes) * 1024.0)
+    }
+
+    /// The values of `name=value` or `name value` in its log so far.
+    pub fn logged(&self, name: &str) -> Result<Vec<f64>> {
+        let text = fs::read_to_string(&self.log)?;
+        let values = text.split(name).skip(1).filter_map(|rest| {
+            let value = rest.get(1..)?;
+            let end = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
+            value.get(..end)?.parse().ok()
+        });
+        Ok(values.collect())
+    }
+
     /// Asks the server to stop (SIGTERM), as its stop script does, and waits until it has.
     pub fn stop(mut self) -> Result<()> {
         let status = Command::new("kill").arg(self.pid().to_string()).status()?;
@@ -207,6 +236,14 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn jcmd(pid: u32, command: &str) -> Result<String> {
+    let output = Command::new("jcmd").args([&pid.to_string(), command]).output().context("jcmd")?;
+    if !output.status.success() {
+        bail!("jcmd {command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// How long one attempt to get a first answer waits. ZooKeeper leaves a request unanswered that comes

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Security};
+use super::io_threads::IoThreads;
 use super::server::StartError;
 use super::state::State;
 use crate::config::CoordinatorConfig;
@@ -59,12 +60,13 @@ impl Listeners {
         Ok(Listeners { bound, tls, client_address, secure_client_address })
     }
 
-    /// Serves every port until `stop`; connections are tasks of `connections`, the rest is one of
-    /// `services`.
+    /// Serves every port until `stop`; connections are tasks of `connections` on `io_threads`, the
+    /// rest is one of `services`.
     pub(super) fn serve(
         self,
         state: &Arc<State>,
         stop: &CancellationToken,
+        io_threads: &Arc<IoThreads>,
         connections: &TaskTracker,
         services: &TaskTracker,
     ) {
@@ -75,6 +77,7 @@ impl Listeners {
         let keep_alive = config.client_tcp_keep_alive;
         for (listener, security) in self.bound {
             let (state, stopping) = (Arc::clone(state), stop.clone());
+            let (io_threads, tracker) = (Arc::clone(io_threads), connections.clone());
             services.spawn(net::serve_within(
                 listener,
                 limits,
@@ -84,12 +87,19 @@ impl Listeners {
                 move |stream, peer, permit| {
                     let (state, stop) = (Arc::clone(&state), stopping.clone());
                     let security = security.clone();
+                    let (io_threads, tracker) = (Arc::clone(&io_threads), tracker.clone());
                     async move {
                         if keep_alive && let Err(error) = net::keep_alive(&stream) {
                             tracing::debug!(%peer, %error, "no TCP keep-alive");
                         }
-                        connection::serve(stream, peer, state, security, stop).await;
-                        drop(permit);
+                        // Its readiness is to be told to the thread that it will live on.
+                        let Ok(stream) = stream.into_std() else { return };
+                        io_threads.spawn(&tracker, async move {
+                            if let Ok(stream) = TcpStream::from_std(stream) {
+                                connection::serve(stream, peer, state, security, stop).await;
+                            }
+                            drop(permit);
+                        });
                     }
                 },
             ));

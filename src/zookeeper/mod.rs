@@ -12,6 +12,7 @@ pub mod command;
 pub mod connection;
 pub mod database;
 pub mod expiry;
+mod io_threads;
 pub mod jute;
 mod listeners;
 pub mod path;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::audit::Audit;
+use super::io_threads::IoThreads;
 use super::listeners::Listeners;
 use super::pipeline::Pipeline;
 use super::session::{SessionTracker, first_session_id};
@@ -51,6 +52,7 @@ pub struct Coordinator {
     stop: CancellationToken,
     connections: TaskTracker,
     services: TaskTracker,
+    io_threads: Arc<IoThreads>,
     writer: JoinHandle<()>,
     failed: watch::Receiver<Option<String>>,
 }
@@ -120,7 +122,10 @@ impl Coordinator {
         services.spawn(expiry::run(Arc::clone(&state), stop.clone()));
         services.spawn(sweep::run(Arc::clone(&state), stop.clone()));
         services.spawn(purge(Arc::clone(&state), stop.clone()));
-        listeners.serve(&state, &stop, &connections, &services);
+        let io_threads = IoThreads::start(&state)
+            .map_err(|error| StartError::System(format!("no thread for connections: {error}")))?;
+        let io_threads = Arc::new(io_threads);
+        listeners.serve(&state, &stop, &io_threads, &connections, &services);
         Ok(Coordinator {
             state,
             client_address,
@@ -128,6 +133,7 @@ impl Coordinator {
             stop,
             connections,
             services,
+            io_threads,
             writer,
             failed,
         })
@@ -167,8 +173,9 @@ impl Coordinator {
         self.services.close();
         let _ = tokio::time::timeout(grace, self.services.wait()).await;
         self.state.queue.stop();
-        let (writer, state) = (self.writer, self.state);
+        let (io_threads, writer, state) = (self.io_threads, self.writer, self.state);
         let last = move || {
+            io_threads.stop();
             let _ = writer.join();
             if let Some(audit) = state.audit.get() {
                 audit.server_stops();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -48,10 +48,16 @@ impl Snapshots {
         if self.running.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let Some(snapshot) = self.state.database.write().begin_snapshot() else {
+        let mut database = self.state.database.write();
+        let locked = Instant::now();
+        let snapshot = database.begin_snapshot();
+        drop(database);
+        let begin_lock = locked.elapsed();
+        let Some(snapshot) = snapshot else {
             self.running.store(false, Ordering::Release);
             return Ok(());
         };
+        self.state.stats.longest_fsync_us.store(0, Ordering::Relaxed);
         storage.roll()?;
         let failed = Arc::clone(&self.failed);
         *failed.lock() = None;
@@ -62,7 +68,15 @@ impl Snapshots {
             match writer.write(&state.database, &snapshot) {
                 Ok(info) => {
                     state.stats.snapshot_duration.record(info.duration.as_secs_f64());
-                    tracing::debug!(?info, "snapshot written");
+                    let fsync = state.stats.longest_fsync_us.load(Ordering::Relaxed);
+                    tracing::debug!(
+                        zxid = format_args!("{:#x}", info.zxid),
+                        bytes = info.bytes,
+                        duration_ms = milliseconds(info.duration),
+                        longest_lock_ms = milliseconds(info.longest_lock.max(begin_lock)),
+                        longest_fsync_ms = milliseconds(Duration::from_micros(fsync)),
+                        "snapshot written"
+                    );
                 }
                 // The logs hold everything; only the next start takes longer.
                 Err(error) => {
@@ -92,4 +106,8 @@ impl Snapshots {
             let _ = thread.join();
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
 }

@@ -27,6 +27,8 @@ pub struct Stats {
     pub batch_size: Histogram,
     pub snapshot_duration: Histogram,
     pub gauges: Gauges,
+    /// The longest that the log waited for its fsync, in microseconds, since a snapshot began.
+    pub longest_fsync_us: AtomicU64,
     pub packets_received: AtomicU64,
     pub packets_sent: AtomicU64,
     pub auth_failures: AtomicU64,
@@ -90,6 +92,7 @@ impl Stats {
                 log_bytes: metrics::gauge!("doorkeeper_zookeeper_log_bytes"),
                 snapshot_bytes: metrics::gauge!("doorkeeper_zookeeper_snapshot_bytes"),
             },
+            longest_fsync_us: AtomicU64::new(0),
             packets_received: AtomicU64::new(0),
             packets_sent: AtomicU64::new(0),
             auth_failures: AtomicU64::new(0),
@@ -99,6 +102,13 @@ impl Stats {
             tls_handshakes_refused: handshakes("refused"),
             latency: Latency::default(),
         }
+    }
+
+    /// A batch was written to the log.
+    pub fn fsynced(&self, duration: Duration) {
+        self.fsync_duration.record(duration.as_secs_f64());
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.longest_fsync_us.fetch_max(us, Ordering::Relaxed);
     }
 
     /// A request came.

@@ -3,13 +3,20 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
+use compat::echo;
 use compat::options::Options;
 use compat::row::{Bench, names};
 
 fn main() -> ExitCode {
-    match run(Options::parse().effective()) {
+    let mut arguments = std::env::args().skip(1);
+    let ended = if arguments.next().as_deref() == Some(echo::ARGUMENT) {
+        arguments.next().context("no length").and_then(|length| echo::serve(length.parse()?))
+    } else {
+        run(Options::parse().effective())
+    };
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

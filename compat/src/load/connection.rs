@@ -2,20 +2,20 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use mio::{Interest, Poll, Token};
 
-use super::{Conversation, Load};
+use super::Conversation;
 use crate::histogram::Histogram;
 
 /// Room that is offered to one `read`.
 const READ_SIZE: usize = 64 << 10;
 /// The longest answer that is taken for one.
 const MAX_ANSWER: usize = 128 << 20;
-/// How long opening and closing wait for the server.
+/// How long opening and closing wait for the server each time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A non-blocking connection with its requests in flight.
@@ -34,20 +34,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects, has the opening exchange and registers the connection for readiness.
-    pub(super) fn open<C: Conversation>(
-        load: &Load,
-        index: usize,
-        poll: &Poll,
-        conversation: &mut C,
-    ) -> Result<Self> {
-        let mut stream = TcpStream::connect(load.address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut out = Vec::new();
-        conversation.open(index, &mut out)?;
-        stream.write_all(&out)?;
-        conversation.opened(index, &read_frame(&mut stream)?)?;
+    /// Takes over a connection whose opening exchange is done, and registers it for readiness.
+    pub(super) fn new(stream: TcpStream, index: usize, poll: &Poll) -> Result<Self> {
         stream.set_nonblocking(true)?;
         let mut stream = mio::net::TcpStream::from_std(stream);
         poll.registry().register(
@@ -67,23 +55,11 @@ impl Connection {
         })
     }
 
-    /// Has the closing exchange, waiting for the server to hang up.
-    pub(super) fn close<C: Conversation>(self, index: usize, conversation: &mut C) -> Result<()> {
-        let mut out = Vec::new();
-        if !conversation.close(index, &mut out) {
-            return Ok(());
-        }
-        let mut stream = TcpStream::from(self.stream);
+    /// The connection as a blocking one again.
+    pub(super) fn into_stream(self) -> Result<TcpStream> {
+        let stream = TcpStream::from(self.stream);
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(&out)?;
-        // A server that resets the connection behind its answer has closed it as well.
-        match stream.read_to_end(&mut out) {
-            Err(error) if error.kind() != ErrorKind::ConnectionReset => {
-                Err(error).with_context(|| format!("goodbye of connection {index}"))
-            }
-            _ => Ok(()),
-        }
+        Ok(stream)
     }
 
     /// Whether no answer is owed.
@@ -169,6 +145,44 @@ impl Connection {
                 return Ok(answers);
             }
         }
+    }
+}
+
+/// Connects and sends the opening request.
+pub(super) fn open<C: Conversation>(
+    address: SocketAddr,
+    index: usize,
+    conversation: &mut C,
+) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut out = Vec::new();
+    conversation.open(index, &mut out)?;
+    stream.write_all(&out)?;
+    Ok(stream)
+}
+
+/// Sends the goodbye, if the conversation has one; says whether the server will hang up.
+pub(super) fn say_goodbye<C: Conversation>(
+    stream: &mut TcpStream,
+    index: usize,
+    conversation: &mut C,
+) -> Result<bool> {
+    let mut out = Vec::new();
+    let closing = conversation.close(index, &mut out);
+    stream.write_all(&out)?;
+    Ok(closing)
+}
+
+/// Waits for the server to hang up. One that resets the connection behind its answer has closed it
+/// as well.
+pub(super) fn await_end(mut stream: TcpStream, index: usize) -> Result<()> {
+    match stream.read_to_end(&mut Vec::new()) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+            Err(error).with_context(|| format!("goodbye of connection {index}"))
+        }
+        _ => Ok(()),
     }
 }
 

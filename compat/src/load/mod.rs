@@ -8,7 +8,7 @@
 mod connection;
 pub(crate) use connection::read_frame;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +20,8 @@ use connection::Connection;
 
 /// How long a server may leave every request unanswered before the load counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Connections that are opened together: fewer than any server's backlog.
+const OPENED_AT_ONCE: usize = 32;
 
 /// What is said on the connections of a load, and whether the answers are right. Frames have a
 /// big-endian length of four bytes in front, in both protocols, and answers come in the order of
@@ -64,6 +66,16 @@ pub enum Extent {
     Everything,
 }
 
+impl Extent {
+    /// The unmeasured and the measured time; of a load without an end, none.
+    pub fn times(self) -> (Duration, Duration) {
+        match self {
+            Extent::Time { warm_up, measured } => (warm_up, measured),
+            Extent::Everything => (Duration::ZERO, Duration::ZERO),
+        }
+    }
+}
+
 /// What a load found.
 #[derive(Debug)]
 pub struct Measured {
@@ -79,6 +91,46 @@ pub struct Measured {
     pub generator_cpu: Duration,
     /// CPU time of everything else on the machine in the measured time.
     pub other_cpu: Duration,
+}
+
+/// Measures the CPU time of everybody, from its start to its stop.
+#[derive(Debug)]
+pub struct Meter {
+    pid: u32,
+    begin: Mark,
+}
+
+impl Meter {
+    /// Starts to measure the server of this process id, and the calling thread as its generator.
+    pub fn start(pid: u32) -> Result<Self> {
+        Ok(Self { pid, begin: Mark::now(pid)? })
+    }
+
+    /// The time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.begin.at.elapsed()
+    }
+
+    /// What was found, with so many answers.
+    pub fn stop(self, answers: u64, latency: Histogram) -> Result<Measured> {
+        Ok(Measured::between(&self.begin, &Mark::now(self.pid)?, answers, latency))
+    }
+}
+
+impl Measured {
+    fn between(begin: &Mark, end: &Mark, answers: u64, latency: Histogram) -> Self {
+        let server_cpu = end.server.saturating_sub(begin.server);
+        let generator_cpu = end.generator.saturating_sub(begin.generator);
+        let machine = end.machine.saturating_sub(begin.machine);
+        Self {
+            answers,
+            elapsed: end.at - begin.at,
+            latency,
+            server_cpu,
+            generator_cpu,
+            other_cpu: machine.saturating_sub(server_cpu + generator_cpu),
+        }
+    }
 }
 
 /// The counters at one instant.
@@ -104,21 +156,65 @@ impl Mark {
 /// Opens the connections, keeps the load up as long as `extent` says, waits for what is still in
 /// flight, and closes the connections. An answer that the conversation does not accept is an error.
 pub fn run<C: Conversation>(load: Load, extent: Extent, conversation: &mut C) -> Result<Measured> {
+    run_and(load, extent, conversation, &mut || Ok(()))
+}
+
+/// The same, and calls `inspect` before the connections are closed.
+pub fn run_and<C: Conversation>(
+    load: Load,
+    extent: Extent,
+    conversation: &mut C,
+    inspect: &mut dyn FnMut() -> Result<()>,
+) -> Result<Measured> {
     let mut poll = Poll::new()?;
     let mut connections = Vec::with_capacity(load.connections);
-    for index in 0..load.connections {
-        connections.push(
-            Connection::open(&load, index, &poll, conversation)
-                .with_context(|| format!("connection {index} to {}", load.address))?,
-        );
+    for (index, stream) in open_all(&load, conversation)?.into_iter().enumerate() {
+        connections.push(Connection::new(stream, index, &poll)?);
     }
     let mut run = Run { connections, answers: 0, latency: None };
     let measured = run.drive(&mut poll, &load, extent, conversation);
     let measured = measured.with_context(|| format!("load on {}", load.address))?;
-    for (index, connection) in run.connections.into_iter().enumerate() {
-        connection.close(index, conversation)?;
-    }
+    inspect()?;
+    let streams = run.connections.into_iter().map(Connection::into_stream);
+    close_all(streams.collect::<Result<_>>()?, conversation)?;
     Ok(measured)
+}
+
+/// Opens all connections of a load and has the opening exchange on each, a few at a time: more of
+/// them than that might not fit into a server's backlog.
+pub(crate) fn open_all<C: Conversation>(
+    load: &Load,
+    conversation: &mut C,
+) -> Result<Vec<TcpStream>> {
+    let mut streams: Vec<TcpStream> = Vec::with_capacity(load.connections);
+    while streams.len() < load.connections {
+        let first = streams.len();
+        for index in first..load.connections.min(first + OPENED_AT_ONCE) {
+            streams.push(connection::open(load.address, index, conversation)?);
+        }
+        for (index, stream) in streams.iter_mut().enumerate().skip(first) {
+            let opened = read_frame(stream).and_then(|answer| conversation.opened(index, &answer));
+            opened.with_context(|| format!("connection {index} to {}", load.address))?;
+        }
+    }
+    Ok(streams)
+}
+
+/// Has the closing exchange on all connections, waiting for the server to hang up.
+pub(crate) fn close_all<C: Conversation>(
+    mut streams: Vec<TcpStream>,
+    conversation: &mut C,
+) -> Result<()> {
+    let mut closing = Vec::with_capacity(streams.len());
+    for (index, stream) in streams.iter_mut().enumerate() {
+        closing.push(connection::say_goodbye(stream, index, conversation)?);
+    }
+    for (index, stream) in streams.into_iter().enumerate() {
+        if closing.get(index).is_some_and(|closing| *closing) {
+            connection::await_end(stream, index)?;
+        }
+    }
+    Ok(())
 }
 
 /// A load under way.
@@ -189,19 +285,7 @@ impl Run {
             }
             self.turn(poll, &mut events, Duration::from_secs(1), 0, conversation)?;
         }
-        let server_cpu = end.server.saturating_sub(begin.server);
-        let generator_cpu = end.generator.saturating_sub(begin.generator);
-        Ok(Measured {
-            answers,
-            elapsed: end.at - begin.at,
-            latency,
-            server_cpu,
-            generator_cpu,
-            other_cpu: end
-                .machine
-                .saturating_sub(begin.machine)
-                .saturating_sub(server_cpu + generator_cpu),
-        })
+        Ok(Measured::between(&begin, &end, answers, latency))
     }
 
     /// Waits for readiness once and serves every connection that is ready.

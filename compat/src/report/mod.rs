@@ -80,6 +80,8 @@ pub struct LoadRow {
     pub doorkeeper: Vec<Sample>,
     /// The peer's rounds.
     pub peer: Vec<Sample>,
+    /// Those of a bare echo server with the same bytes, where there is one.
+    pub echo: Vec<Sample>,
 }
 
 impl LoadRow {

@@ -23,15 +23,16 @@ impl Report {
             push(&mut out, "");
             push(
                 &mut out,
-                "Loads. Each cell: doorkeeper / peer, medians of the rounds; × = doorkeeper ÷ peer.",
+                "Loads. Each cell: doorkeeper / peer, medians of the rounds; × = doorkeeper ÷ peer. \
+                 Echo: server CPU of a bare tokio server that answers the same bytes, × = doorkeeper ÷ echo.",
             );
             push(&mut out, "");
             push(
                 &mut out,
                 "| row | peer | operations/s | × | p50 ms | p99 ms | server CPU µs/operation | × | \
-                 server cores | resident MiB | client cores | note |",
+                 echo µs, × | server cores | resident MiB | client cores | note |",
             );
-            push(&mut out, "|---|---|---|---|---|---|---|---|---|---|---|---|");
+            push(&mut out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|");
             for row in &self.loads {
                 push(&mut out, &load_line(row));
             }
@@ -78,6 +79,7 @@ fn load_line(row: &LoadRow) -> String {
         cells(pair(|sample| sample.p99_us.map(|micros| micros / 1000.0))),
         cells(cpu),
         ratio(cpu),
+        echo(cpu.0, median_of(&row.echo, |sample| Some(sample.server_cpu_us))),
         cells(pair(|sample| Some(sample.server_cores))),
         cells(pair(|sample| Some(sample.resident_mib))),
         cells(pair(|sample| Some(sample.client_cores))),
@@ -112,6 +114,10 @@ fn cells((ours, peers): (Option<f64>, Option<f64>)) -> String {
     } else {
         format!("{} / {}", text(ours), text(peers))
     }
+}
+
+fn echo(ours: Option<f64>, echo: Option<f64>) -> String {
+    echo.map_or("–".into(), |micros| format!("{}, {}", figure(micros), ratio((ours, echo))))
 }
 
 fn ratio(values: (Option<f64>, Option<f64>)) -> String {

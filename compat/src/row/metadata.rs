@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Bench, KAFKA};
+use super::{Bench, KAFKA, Native};
 use crate::kafka::{Client, Metadata};
 use crate::load::{Load, run as run_load};
 
@@ -34,11 +34,13 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         if !bench.options.wants(name) {
             continue;
         }
-        bench.native_row(name, operation, KAFKA, &pair, |server, extent| {
+        let row = Native { name, operation, peer_name: KAFKA, warm: false };
+        bench.native_row(&row, &pair, |server, extent| {
             let address = server.kafka.unwrap_or(server.zookeeper);
             let load = Load { address, pid: server.pid(), connections, in_flight: 1 };
             run_load(load, extent, &mut Metadata::new(asked, expected, PARTITIONS, connections)?)
         })?;
     }
+    bench.keep(true, pair);
     Ok(())
 }

@@ -4,6 +4,7 @@ mod coordinator;
 mod metadata;
 mod million;
 mod records;
+mod sessions;
 mod start;
 mod tools;
 
@@ -31,6 +32,9 @@ const QUIET_WINDOW: Duration = Duration::from_millis(400);
 /// How long it may take to become so.
 const QUIET_PATIENCE: Duration = Duration::from_mins(3);
 
+/// Connections of any row in a smoke run at most.
+const SMOKE_CONNECTIONS: usize = 40;
+
 /// Every row's name, in the order of the table.
 pub fn names() -> Vec<String> {
     let mut names = Vec::new();
@@ -38,6 +42,8 @@ pub fn names() -> Vec<String> {
     names.extend(records::NAMES.map(str::to_owned));
     names.extend(tools::NAMES.map(str::to_owned));
     names.extend(coordinator::names());
+    names.extend(coordinator::slow_names());
+    names.extend(sessions::NAMES.map(str::to_owned));
     names.extend(start::NAMES.map(str::to_owned));
     names.push(million::NAME.to_owned());
     names
@@ -51,6 +57,18 @@ pub struct Bench {
     pub report: Report,
     /// The rows that failed, with the reason.
     pub failures: Vec<String>,
+    /// In a smoke run, servers that wait for the next group that wants such: coordinators, brokers.
+    kept: [Option<Pair>; 2],
+}
+
+/// A row of the native generator.
+#[derive(Debug, Clone, Copy)]
+struct Native<'a> {
+    name: &'a str,
+    operation: &'static str,
+    peer_name: &'static str,
+    /// Whether the row before had the same kind of load: it needs only a short warm-up then.
+    warm: bool,
 }
 
 impl Bench {
@@ -74,7 +92,7 @@ impl Bench {
             *program = program.canonicalize().unwrap_or_else(|_| program.clone());
         }
         let report = Report { setting: machine::setting(&options)?, ..Report::default() };
-        Ok(Self { options, report, failures: Vec::new() })
+        Ok(Self { options, report, failures: Vec::new(), kept: [None, None] })
     }
 
     /// Runs every row that was asked for. A row that fails is noted, and the next one runs. The data
@@ -84,8 +102,11 @@ impl Bench {
         let names = [&records::NAMES[..], &tools::NAMES].concat().into_iter().map(str::to_owned);
         self.group("records", &names.collect::<Vec<_>>(), records::run);
         self.group("coordinator", &coordinator::names(), coordinator::run);
+        self.group("slow", &coordinator::slow_names(), coordinator::run_slow);
+        self.group("sessions", &sessions::NAMES.map(str::to_owned), sessions::run);
         self.group("start", &start::NAMES.map(str::to_owned), start::run);
         self.group("million", &[million::NAME.to_owned()], million::run);
+        self.kept = [None, None];
         // What cannot be removed is removed by the next run, or is an error there.
         let _ = fs::remove_dir_all(&self.options.scratch);
     }
@@ -105,8 +126,24 @@ impl Bench {
         self.options.scratch.join(name)
     }
 
-    /// Starts both sides (or the one that was asked for) with these roles, on empty directories.
-    fn pair(&self, broker: bool, name: &str) -> Result<Pair> {
+    /// How many connections a row has that wants so many: a smoke run has few.
+    fn connections(&self, wanted: usize) -> usize {
+        if self.options.smoke { wanted.min(SMOKE_CONNECTIONS) } else { wanted }
+    }
+
+    /// Leaves servers to the next group, in a smoke run: most of its time is the starts of JVMs.
+    fn keep(&mut self, broker: bool, pair: Pair) {
+        if self.options.smoke {
+            self.kept[usize::from(broker)] = Some(pair);
+        }
+    }
+
+    /// Starts both sides (or the one that was asked for) with these roles, on empty directories;
+    /// in a smoke run, those that were kept are taken.
+    fn pair(&mut self, broker: bool, name: &str) -> Result<Pair> {
+        if let Some(pair) = self.kept[usize::from(broker)].take() {
+            return Ok(pair);
+        }
         let wanted = |side| self.options.only.is_none_or(|only| only == side);
         let mut pair = Pair { doorkeeper: None, peer: None, peers_zookeeper: None };
         let mut peer_roles = Roles::Coordinator;
@@ -131,14 +168,14 @@ impl Bench {
     /// Measures one load of the native generator on both sides and adds its row.
     fn native_row(
         &mut self,
-        name: &str,
-        operation: &'static str,
-        peer_name: &'static str,
+        row: &Native<'_>,
         pair: &Pair,
         mut load: impl FnMut(&Server, Extent) -> Result<Measured>,
     ) -> Result<()> {
+        let Native { name, operation, peer_name, warm } = *row;
         let settle = self.options.settle();
-        let warm_up = Duration::from_secs_f64(self.options.warm_up);
+        let share = if warm { 0.25 } else { 1.0 };
+        let warm_up = Duration::from_secs_f64(self.options.warm_up * share);
         if let (Some(peer), false) = (&pair.peer, warm_up.is_zero()) {
             load(peer, Extent::Time { warm_up: Duration::ZERO, measured: warm_up })?;
         }
@@ -146,6 +183,18 @@ impl Bench {
         self.row(name, operation, Client::Native, peer_name, pair, |server, _| {
             Ok(Sample::of(&load(server, extent)?, server.resident_mebibytes()?))
         })
+    }
+
+    /// Puts the load of the last row on a bare echo server, too.
+    fn beside(&mut self, mut load: impl FnMut(Extent) -> Result<Measured>) -> Result<()> {
+        let (warm_up, measured) = (self.options.settle(), self.options.measured());
+        for _ in 0..self.options.rounds {
+            let sample = Sample::of(&load(Extent::Time { warm_up, measured })?, 0.0);
+            if let Some(row) = self.report.loads.last_mut() {
+                row.echo.push(sample);
+            }
+        }
+        Ok(())
     }
 
     /// Takes a sample of each side in each round, in alternating order, and adds the row.
@@ -166,6 +215,7 @@ impl Bench {
             peer_name,
             doorkeeper: Vec::new(),
             peer: Vec::new(),
+            echo: Vec::new(),
         };
         for round in 0..self.options.rounds {
             for side in order(round) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Bench, KAFKA, Pair, tools};
+use super::{Bench, KAFKA, Native, Pair, tools};
 use crate::kafka::{Client, Fetch, Produce};
 use crate::load::{Extent, Load, run as run_load};
 
@@ -24,7 +24,9 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     if NAMES.iter().any(|name| bench.options.wants(name)) {
         native(bench, &pair)?;
     }
-    tools::run(bench, &pair)
+    tools::run(bench, &pair)?;
+    bench.keep(true, pair);
+    Ok(())
 }
 
 fn native(bench: &mut Bench, pair: &Pair) -> Result<()> {
@@ -44,7 +46,8 @@ fn native(bench: &mut Bench, pair: &Pair) -> Result<()> {
     };
     if bench.options.wants(NAMES[0]) {
         let operation = "Produce v9 of 150 records of 100 B, acks=all, 8 connections, 5 in flight";
-        bench.native_row(NAMES[0], operation, KAFKA, pair, |server, extent| {
+        let row = Native { name: NAMES[0], operation, peer_name: KAFKA, warm: false };
+        bench.native_row(&row, pair, |server, extent| {
             let mut produce =
                 Produce::new(&produce_topic, CONNECTIONS, BATCH_RECORDS, RECORD_BYTES)?;
             run_load(load(server, IN_FLIGHT), extent, &mut produce)
@@ -62,7 +65,8 @@ fn native(bench: &mut Bench, pair: &Pair) -> Result<()> {
         }
         pair.wait_until_quiet()?;
         let operation = "Fetch v12 of up to 1 MiB, 8 connections";
-        bench.native_row(NAMES[1], operation, KAFKA, pair, |server, extent| {
+        let row = Native { name: NAMES[1], operation, peer_name: KAFKA, warm: false };
+        bench.native_row(&row, pair, |server, extent| {
             let mut fetch = Fetch::new(&fetch_topic, CONNECTIONS)?;
             let measured = run_load(load(server, 1), extent, &mut fetch)?;
             anyhow::ensure!(fetch.bytes > 0, "nothing was fetched");

@@ -11,9 +11,30 @@ use crate::server::{Roles, Server, Side};
 
 pub(super) const NAMES: [&str; 2] = ["start", "idle"];
 
+/// How long a server is left idle before its memory is looked at again.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// The figures of servers that are kept for other groups as well.
+fn smoke(bench: &mut Bench) -> Result<()> {
+    for broker in [false, true] {
+        let pair = bench.pair(broker, "start")?;
+        for server in pair.each() {
+            let start = || Ok(server.start_time.as_secs_f64() * 1000.0);
+            record(bench, NAMES[0], "start to first answer", "ms", broker, server, start)?;
+            record(bench, NAMES[1], "resident", "MiB", broker, server, || {
+                server.resident_mebibytes()
+            })?;
+        }
+        bench.keep(broker, pair);
+    }
+    say("ok      start, idle");
+    Ok(())
+}
+
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
-    let idle =
-        if bench.options.smoke { Duration::from_millis(200) } else { Duration::from_secs(10) };
+    if bench.options.smoke {
+        return smoke(bench);
+    }
     let zookeeper = match bench.options.only {
         Some(Side::Doorkeeper) => None,
         _ => Some(Server::start(
@@ -52,8 +73,8 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
                         &server,
                         || server.resident_mebibytes(),
                     )?;
-                    sleep(idle);
-                    let title = format!("resident after {} s idle", idle.as_secs_f64());
+                    sleep(IDLE);
+                    let title = format!("resident after {} s idle", IDLE.as_secs());
                     record(bench, NAMES[1], &title, "MiB", broker, &server, || {
                         server.resident_mebibytes()
                     })?;

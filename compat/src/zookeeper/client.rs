@@ -76,16 +76,37 @@ impl Client {
         }
     }
 
+    /// Asks for a setData without waiting for its answer.
+    pub fn ask_set_data(&mut self, path: &str, data: &[u8]) -> Result<()> {
+        self.ask(SET_DATA, |out| put_set_data(out, path, data))
+    }
+
+    /// Takes the answer to [`Client::ask_set_data`].
+    pub fn set_data_answer(&mut self) -> Result<()> {
+        match self.answer(SET_DATA)? {
+            (0, _) => Ok(()),
+            (code, _) => bail!("setData: error {code}"),
+        }
+    }
+
     /// Closes the session.
     pub fn close(mut self) -> Result<()> {
         self.call(CLOSE_SESSION, |_| ()).map(drop)
     }
 
     fn call(&mut self, operation: i32, body: impl FnOnce(&mut Vec<u8>)) -> Result<(i32, Vec<u8>)> {
+        self.ask(operation, body)?;
+        self.answer(operation)
+    }
+
+    fn ask(&mut self, operation: i32, body: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         self.xid += 1;
         let mut out = Vec::new();
         put_request(&mut out, self.xid, operation, body);
-        self.stream.write_all(&out)?;
+        Ok(self.stream.write_all(&out)?)
+    }
+
+    fn answer(&mut self, operation: i32) -> Result<(i32, Vec<u8>)> {
         let answer =
             read_frame(&mut self.stream).with_context(|| format!("operation {operation}"))?;
         let (xid, code, body) = split_reply(&answer)?;

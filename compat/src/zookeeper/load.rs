@@ -6,8 +6,9 @@ use std::fmt::Write;
 use anyhow::{Result, bail};
 
 use super::{
-    CLOSE_SESSION, CREATE, DELETE, GET_DATA, SET_DATA, STAT_LENGTH, check_connected, put_connect,
-    put_create, put_int, put_request, put_set_data, put_string, split_buffer, split_reply,
+    CHECK, CLOSE_SESSION, CREATE, DELETE, EXISTS, GET_DATA, MULTI, MULTI_HEADER_LENGTH, SET_DATA,
+    STAT_LENGTH, check_connected, put_connect, put_create, put_int, put_multi_header, put_request,
+    put_set_data, put_string, split_buffer, split_reply,
 };
 use crate::load::{Conversation, Extent, Load, Measured, run};
 
@@ -127,6 +128,109 @@ impl Operation for SetData<'_> {
             body.get(52..).and_then(|rest| rest.first_chunk()).map(|int| i32::from_be_bytes(*int));
         if body.len() != STAT_LENGTH || length != i32::try_from(self.data.len()).ok() {
             bail!("a setData reply of {} bytes, data length {length:?}", body.len());
+        }
+        Ok(())
+    }
+}
+
+/// Nine getData and one setData, over and over.
+#[derive(Debug)]
+pub struct Mixed<'a> {
+    /// The reads.
+    pub get: GetData<'a>,
+    /// The writes.
+    pub set: SetData<'a>,
+}
+
+/// Whether a request of [`Mixed`] writes: not on all connections at the same time.
+fn writes(connection: usize, xid: i32) -> bool {
+    (connection + usize::try_from(xid).unwrap_or(0)).is_multiple_of(10)
+}
+
+impl Operation for Mixed<'_> {
+    fn ask(&mut self, connection: usize, xid: i32, out: &mut Vec<u8>) -> bool {
+        if writes(connection, xid) {
+            self.set.ask(connection, xid, out)
+        } else {
+            self.get.ask(connection, xid, out)
+        }
+    }
+
+    fn check(&mut self, connection: usize, xid: i32, body: &[u8], closely: bool) -> Result<()> {
+        if writes(connection, xid) {
+            self.set.check(connection, xid, body, closely)
+        } else {
+            self.get.check(connection, xid, body, closely)
+        }
+    }
+}
+
+/// A multi of a check and two setData, of znodes chosen at random.
+#[derive(Debug)]
+pub struct Multi<'a> {
+    /// The znodes to choose from.
+    pub paths: &'a [String],
+    /// What is written.
+    pub data: &'a [u8],
+    /// Chooses.
+    pub numbers: Numbers,
+}
+
+impl Operation for Multi<'_> {
+    fn ask(&mut self, _: usize, xid: i32, out: &mut Vec<u8>) -> bool {
+        let mut choose = || self.paths.get(self.numbers.below(self.paths.len()));
+        let (Some(checked), Some(one), Some(other)) = (choose(), choose(), choose()) else {
+            return false;
+        };
+        put_request(out, xid, MULTI, |out| {
+            put_multi_header(out, CHECK);
+            put_string(out, checked);
+            put_int(out, -1);
+            for path in [one, other] {
+                put_multi_header(out, SET_DATA);
+                put_set_data(out, path, self.data);
+            }
+            put_multi_header(out, -1);
+        });
+        true
+    }
+
+    fn check(&mut self, _: usize, _: i32, body: &[u8], _: bool) -> Result<()> {
+        // The types of the results: an error's is -1.
+        let second = MULTI_HEADER_LENGTH;
+        let kinds = [0, second, second + MULTI_HEADER_LENGTH + STAT_LENGTH].map(|at| {
+            body.get(at..).and_then(|rest| rest.first_chunk()).map(|int| i32::from_be_bytes(*int))
+        });
+        if body.len() != 4 * MULTI_HEADER_LENGTH + 2 * STAT_LENGTH
+            || kinds != [Some(CHECK), Some(SET_DATA), Some(SET_DATA)]
+        {
+            bail!("a multi's reply of {} bytes, results {kinds:?}", body.len());
+        }
+        Ok(())
+    }
+}
+
+/// exists with a watch, once for each path, on every connection.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    /// What is watched; all are there.
+    pub paths: &'a [String],
+}
+
+impl Operation for Watch<'_> {
+    fn ask(&mut self, _: usize, xid: i32, out: &mut Vec<u8>) -> bool {
+        let index = usize::try_from(xid - 1).unwrap_or(usize::MAX);
+        let Some(path) = self.paths.get(index) else { return false };
+        put_request(out, xid, EXISTS, |out| {
+            put_string(out, path);
+            out.push(1);
+        });
+        true
+    }
+
+    fn check(&mut self, _: usize, _: i32, body: &[u8], _: bool) -> Result<()> {
+        if body.len() != STAT_LENGTH {
+            bail!("an exists reply of {} bytes", body.len());
         }
         Ok(())
     }

@@ -4,7 +4,10 @@ mod client;
 mod load;
 
 pub use client::Client;
-pub use load::{Create, GetData, Numbers, Operation, Sessions, SetData, create_all, delete_all};
+pub use load::{
+    Create, GetData, Mixed, Multi, Numbers, Operation, Sessions, SetData, Watch, create_all,
+    delete_all,
+};
 
 use anyhow::{Result, bail};
 
@@ -18,6 +21,12 @@ const EXISTS: i32 = 3;
 const GET_DATA: i32 = 4;
 /// `OpCode.setData`.
 const SET_DATA: i32 = 5;
+/// `OpCode.check`.
+const CHECK: i32 = 13;
+/// `OpCode.multi`.
+const MULTI: i32 = 14;
+/// `OpCode.addWatch`.
+const ADD_WATCH: i32 = 106;
 /// `OpCode.closeSession`.
 const CLOSE_SESSION: i32 = -11;
 
@@ -26,6 +35,16 @@ const SESSION_TIMEOUT_MS: i32 = 30_000;
 
 /// The bytes of a Stat.
 const STAT_LENGTH: usize = 68;
+
+/// The bytes of a `MultiHeader`.
+const MULTI_HEADER_LENGTH: usize = 9;
+
+/// Appends a `MultiHeader`: what comes next, or that nothing does.
+fn put_multi_header(out: &mut Vec<u8>, operation: i32) {
+    put_int(out, operation);
+    out.push(u8::from(operation == -1));
+    put_int(out, -1);
+}
 
 /// Appends a `ConnectRequest` for a new session, with the readOnly byte as every current client sends it.
 fn put_connect(out: &mut Vec<u8>) {
@@ -74,6 +93,20 @@ fn put_set_data(out: &mut Vec<u8>, path: &str, data: &[u8]) {
     put_string(out, path);
     put_buffer(out, data);
     put_int(out, -1);
+}
+
+/// Appends a whole request for a persistent watch of one znode.
+pub fn put_persistent_watch(out: &mut Vec<u8>, xid: i32, path: &str) {
+    put_request(out, xid, ADD_WATCH, |out| {
+        put_string(out, path);
+        put_int(out, 0); // AddWatchMode.PERSISTENT
+    });
+}
+
+/// The bytes of a frame that tells a watcher of a change at `path`, its length included: a reply's
+/// header, type, state and path.
+pub fn event_length(path: &str) -> usize {
+    4 + 16 + 4 + 4 + 4 + path.len()
 }
 
 /// A reply's parts: xid, error code and body.

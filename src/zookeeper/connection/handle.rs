@@ -13,6 +13,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::limits;
 use crate::zookeeper::auth::{Identities, identities_of_peer};
+use crate::zookeeper::io_threads::Courier;
 use crate::zookeeper::session::Session;
 
 /// What waits to be sent, and the socket that it goes to.
@@ -70,6 +71,8 @@ pub struct ConnectionHandle {
     outbox: Mutex<Outbox>,
     pending: AtomicUsize,
     gone: AtomicBool,
+    touched: AtomicBool,
+    courier: Option<Arc<Courier>>,
     received: AtomicU64,
     sent: AtomicU64,
     sent_bytes: Counter,
@@ -86,7 +89,7 @@ impl std::fmt::Debug for ConnectionHandle {
 }
 
 impl ConnectionHandle {
-    /// A connection that has just been accepted; `sent_bytes` counts what it sends.
+    /// A connection that has just been accepted, on the thread that it lives on; `sent_bytes` counts what it sends.
     pub fn new(
         id: u64,
         peer: SocketAddr,
@@ -101,6 +104,8 @@ impl ConnectionHandle {
             outbox: Mutex::new(Outbox { socket, ..Outbox::default() }),
             pending: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
+            touched: AtomicBool::new(false),
+            courier: Courier::of_this_thread(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             sent_bytes,
@@ -201,24 +206,29 @@ impl ConnectionHandle {
         }
     }
 
-    /// For the writer, behind its answers: sends them where that is possible at once, and wakes the
-    /// connection's task where it is needed. With `direct` false that is always left to the task.
-    /// Says whether something was sent.
-    pub fn deliver(&self, direct: bool) -> bool {
+    /// The way to the thread that it lives on; none in tests.
+    pub fn courier(&self) -> Option<&Arc<Courier>> {
+        self.courier.as_ref()
+    }
+
+    /// For the writer: notes that [`ConnectionHandle::deliver`] is to follow; whether that was not so
+    /// yet.
+    pub fn touch(&self) -> bool {
+        !self.touched.swap(true, Ordering::AcqRel)
+    }
+
+    /// Behind the writer's answers: sends them where that is possible at once, and wakes the
+    /// connection's task where it is needed.
+    pub fn deliver(&self) {
+        self.touched.swap(false, Ordering::AcqRel);
         let mut outbox = self.outbox.lock();
-        let before = outbox.waiting();
-        let all_sent = if direct || before == 0 {
-            outbox.flush(&self.sent_bytes).unwrap_or(false)
-        } else {
-            false
-        };
+        let all_sent = outbox.flush(&self.sent_bytes).unwrap_or(false);
         let woken = std::mem::take(&mut outbox.awaits_writer) || outbox.closing || !all_sent;
         let waker = if woken { outbox.waker.take() } else { None };
         drop(outbox);
         if let Some(waker) = waker {
             waker.wake();
         }
-        direct && before > 0
     }
 
     /// For its own task: sends all that waits, and leaves its waker to be woken for more. Says
@@ -333,11 +343,11 @@ mod tests {
         assert!(handle.await_writer(), "an answer may have come before");
         assert!(!handle.await_writer());
         assert!(handle.poll_flush(&mut Context::from_waker(&waker)).is_ready());
-        handle.deliver(true);
-        handle.deliver(true);
+        handle.deliver();
+        handle.deliver();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert!(handle.poll_flush(&mut Context::from_waker(&waker)).is_ready());
-        handle.deliver(true);
+        handle.deliver();
         assert_eq!(count.0.load(Ordering::Relaxed), 1, "it awaits its socket alone");
     }
 }

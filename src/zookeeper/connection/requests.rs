@@ -85,7 +85,12 @@ impl Connection {
     fn submit(&mut self) {
         if !self.jobs.is_empty() {
             self.handle.add_pending(self.jobs.len());
-            self.state.queue.submit(&mut self.jobs);
+            if let Some(courier) = self.handle.courier() {
+                self.state.queue.put(&mut self.jobs);
+                courier.requests_wait();
+            } else {
+                self.state.queue.submit(&mut self.jobs);
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::acl;
 use super::audit::Audited;
 use super::connection::handle::ConnectionHandle;
 use super::database::Database;
+use super::io_threads::Courier;
 use super::jute::Writer as _;
 use super::proto::handshake::ConnectResponse;
 use super::proto::{ErrorCode, OpCode, reply};
@@ -59,7 +60,9 @@ pub struct Pipeline {
     told: Vec<WatcherId>,
     /// What is audited of the present batch, one for each request where anything is.
     audited: Vec<Audited>,
+    /// The connections that the batch answers or tells of changes.
     touched: Vec<Arc<ConnectionHandle>>,
+    couriers: Vec<Arc<Courier>>,
     /// When a soft quota was last warned of.
     quota_warned: Option<Instant>,
     /// When the present batch became durable: its requests are answered then.
@@ -80,6 +83,7 @@ impl Pipeline {
             told: Vec::new(),
             audited: Vec::new(),
             touched: Vec::new(),
+            couriers: Vec::new(),
             quota_warned: None,
             now: Instant::now(),
         }
@@ -119,7 +123,7 @@ impl Pipeline {
         if plans.iter().any(|plan| matches!(plan, Plan::Transaction(_))) {
             let started = Instant::now();
             self.storage.commit()?;
-            state.stats.fsync_duration.record(started.elapsed().as_secs_f64());
+            state.stats.fsynced(started.elapsed());
         }
         self.now = Instant::now();
         let mut database = state.database.write();
@@ -137,14 +141,31 @@ impl Pipeline {
         }
         drop(database);
         state.queue.done(requests, bytes);
-        let mut direct = limits::DIRECT_SENDS_MAX;
-        for connection in self.touched.drain(..) {
-            direct -= usize::from(connection.deliver(direct > 0));
-        }
+        self.send_answers();
         if self.snapshots.due(&self.storage, self.now) {
             self.snapshots.start(&mut self.storage)?;
         }
         Ok(())
+    }
+
+    /// Sends the answers of a few connections, and leaves those of more to their threads.
+    fn send_answers(&mut self) {
+        let few = self.touched.len() <= limits::DIRECT_SENDS_MAX;
+        for connection in self.touched.drain(..) {
+            match connection.courier() {
+                Some(courier) if !few => {
+                    if !self.couriers.iter().any(|known| Arc::ptr_eq(known, courier)) {
+                        self.couriers.push(Arc::clone(courier));
+                    }
+                    let courier = Arc::clone(courier);
+                    courier.take(connection);
+                }
+                _ => connection.deliver(),
+            }
+        }
+        for courier in self.couriers.drain(..) {
+            courier.go();
+        }
     }
 
     /// Checks and logs each request, in order.
@@ -251,7 +272,7 @@ impl Pipeline {
                     if !ok {
                         state.stats.error(op);
                     }
-                    self.touched.push(Arc::clone(connection));
+                    self.touch(connection);
                 }
             }
             Plan::Nothing => {}
@@ -321,6 +342,12 @@ impl Pipeline {
     fn answer(&mut self, job: &Job, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(connection) = &job.connection {
             connection.send(1, write);
+            self.touch(connection);
+        }
+    }
+
+    fn touch(&mut self, connection: &Arc<ConnectionHandle>) {
+        if connection.touch() {
             self.touched.push(Arc::clone(connection));
         }
     }
@@ -388,13 +415,14 @@ impl Pipeline {
         if told.is_empty() {
             return;
         }
-        let connections = self.state.connections.lock();
+        let state = Arc::clone(&self.state);
+        let connections = state.connections.lock();
         for watcher in told {
             let Some(connection) = connections.get(watcher) else { continue };
-            if self.state.auth.allows(acl, acl::READ, &connection.identities()) {
+            if state.auth.allows(acl, acl::READ, &connection.identities()) {
                 connection.send(1, |out| reply::event(out, zxid, kind, path));
-                self.state.stats.packets_sent.fetch_add(1, Ordering::Relaxed);
-                self.touched.push(Arc::clone(connection));
+                state.stats.packets_sent.fetch_add(1, Ordering::Relaxed);
+                self.touch(connection);
             }
         }
     }

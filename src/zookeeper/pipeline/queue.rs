@@ -104,13 +104,24 @@ impl Queue {
         self.inner.lock().jobs.len()
     }
 
-    /// Appends `jobs`, in their order, and leaves the vector empty.
+    /// Appends `jobs`, in their order, leaves the vector empty, and wakes the writer.
     pub fn submit(&self, jobs: &mut Vec<Job>) {
+        self.put(jobs);
+        self.wake();
+    }
+
+    /// The same, but it is left to the caller to wake the writer soon.
+    pub fn put(&self, jobs: &mut Vec<Job>) {
         self.requests.fetch_add(jobs.len(), Ordering::Relaxed);
         self.bytes.fetch_add(jobs.iter().map(|job| job.bytes).sum(), Ordering::Relaxed);
+        self.inner.lock().jobs.append(jobs);
+    }
+
+    /// Wakes the writer, if it waits and there is something for it.
+    pub fn wake(&self) {
         let mut inner = self.inner.lock();
-        inner.jobs.append(jobs);
-        if std::mem::take(&mut inner.waiting) {
+        if !inner.jobs.is_empty() && std::mem::take(&mut inner.waiting) {
+            drop(inner);
             self.wake.notify_one();
         }
     }

@@ -44,6 +44,8 @@ pub struct SnapshotInfo {
     pub bytes: u64,
     /// How long it took.
     pub duration: Duration,
+    /// The longest time that the database was locked for it at once.
+    pub longest_lock: Duration,
 }
 
 impl SnapshotWriter {
@@ -62,7 +64,16 @@ impl SnapshotWriter {
         database: &RwLock<Database>,
         snapshot: &DatabaseSnapshot,
     ) -> Result<SnapshotInfo, StorageError> {
-        self.write_steps(snapshot, |out| snapshot.tree.step(&database.read().tree, out))
+        let mut longest_lock = Duration::ZERO;
+        let info = self.write_steps(snapshot, |out| {
+            let database = database.read();
+            let locked = Instant::now();
+            let step = snapshot.tree.step(&database.tree, out);
+            drop(database);
+            longest_lock = longest_lock.max(locked.elapsed());
+            step
+        })?;
+        Ok(SnapshotInfo { longest_lock, ..info })
     }
 
     /// Writes a snapshot of a database that nobody else has yet.
@@ -90,7 +101,8 @@ impl SnapshotWriter {
         }
         let bytes = written?;
         self.disk.rename(&temporary, &path).map_err(StorageError::io(&path, "rename to"))?;
-        Ok(SnapshotInfo { zxid, bytes, duration: started.elapsed() })
+        let longest_lock = Duration::ZERO;
+        Ok(SnapshotInfo { zxid, bytes, duration: started.elapsed(), longest_lock })
     }
 
     /// Removes all but the newest `retain` snapshots, and the logs that none of these needs. Returns

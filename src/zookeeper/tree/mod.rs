@@ -193,7 +193,8 @@ impl DataTree {
             return Err(TreeError::NodeExists);
         }
         self.raise_cversion(parent, parent_cversion, stat.czxid);
-        let id = self.insert(path.into(), data.map(Box::from), acl, stat);
+        let acl = self.acls.acquire(acl);
+        let id = self.insert_below(parent, path.into(), data.map(Box::from), acl, stat);
         snapshot::after_create(&self.snapshot, id);
         self.quota_after_create(path, data.map_or(0, <[u8]>::len));
         Ok(self.stat(id))

@@ -219,7 +219,7 @@ impl<'a> Prep<'a> {
                 let stat = StatPersisted { version, mtime: self.time, mzxid: zxid, ..node.stat };
                 let txn = fitting(Txn::SetData { path, data, version })?;
                 if let Txn::SetData { path, data, .. } = &txn {
-                    self.pending.set_data(path, stat, data.clone());
+                    self.pending.set_data(path, node, stat, data.clone());
                 }
                 Ok(txn)
             }
@@ -233,7 +233,7 @@ impl<'a> Prep<'a> {
                 let stat = StatPersisted { aversion: version, ..node.stat };
                 let txn = fitting(Txn::SetAcl { path, acl, version })?;
                 if let Txn::SetAcl { path, acl, .. } = &txn {
-                    self.pending.set_acl(path, stat, acl.clone());
+                    self.pending.set_acl(path, node, stat, acl.clone());
                 }
                 Ok(txn)
             }
@@ -324,7 +324,7 @@ impl<'a> Prep<'a> {
         | Txn::CreateTtl { create, .. } = &txn
         {
             let CreateTxn { path, data, acl, .. } = create;
-            self.pending.create(path, stat, data.clone(), acl.clone(), parent_stat);
+            self.pending.create(path, stat, data.clone(), acl.clone(), parent, parent_stat);
         }
         Ok(txn)
     }

@@ -14,35 +14,35 @@ use crate::zookeeper::tree::digest::node_digest;
 
 /// Data as a batch leaves it.
 #[derive(Debug, Clone)]
-enum Data {
+enum Data<'a> {
     /// The tree's.
-    Unchanged,
+    Unchanged(Option<&'a [u8]>),
     /// Set in this batch.
     Set(Option<Bytes>),
 }
 
 /// What the batch has made of a node.
 #[derive(Debug, Clone)]
-enum Entry {
-    Present(PendingNode),
+enum Entry<'a> {
+    Present(PendingNode<'a>),
     Deleted,
 }
 
 /// A znode as checks see it.
 #[derive(Debug, Clone)]
-pub(super) struct PendingNode {
+pub(super) struct PendingNode<'a> {
     pub(super) stat: StatPersisted,
     pub(super) acl: AclList,
     pub(super) children: usize,
-    data: Data,
+    data: Data<'a>,
     digest: u64,
 }
 
 /// What undoes a multi.
 #[derive(Debug, Default)]
-struct Undo {
+struct Undo<'a> {
     /// What `nodes` held before each change.
-    entries: Vec<(Box<str>, Option<Entry>)>,
+    entries: Vec<(Box<str>, Option<Entry<'a>>)>,
     created: usize,
     digest: u64,
     charges: Charges,
@@ -52,11 +52,11 @@ struct Undo {
 #[derive(Debug)]
 pub(super) struct Pending<'a> {
     tree: &'a DataTree,
-    nodes: HashMap<Box<str>, Entry>,
+    nodes: HashMap<Box<str>, Entry<'a>>,
     /// Ephemerals created in this batch, with their sessions, gone or not.
     created: Vec<(i64, Box<str>)>,
     /// While a multi is being prepared.
-    undo: Option<Undo>,
+    undo: Option<Undo<'a>>,
     digest: u64,
     /// Kept where quotas are enforced.
     charges: Option<Charges>,
@@ -98,7 +98,7 @@ impl<'a> Pending<'a> {
         }
     }
 
-    pub(super) fn node(&self, path: &str) -> Option<PendingNode> {
+    pub(super) fn node(&self, path: &str) -> Option<PendingNode<'a>> {
         match self.nodes.get(key(path)) {
             Some(Entry::Present(node)) => return Some(node.clone()),
             Some(Entry::Deleted) => return None,
@@ -109,7 +109,7 @@ impl<'a> Pending<'a> {
             stat: node.stat_persisted(),
             acl: node.acl().clone(),
             children: node.child_count(),
-            data: Data::Unchanged,
+            data: Data::Unchanged(node.data()),
             digest: node.digest(),
         })
     }
@@ -196,18 +196,18 @@ impl<'a> Pending<'a> {
         paths
     }
 
+    /// Creates a node below `parent`, which is as [`Pending::node`] gave it.
     pub(super) fn create(
         &mut self,
         path: &str,
         stat: StatPersisted,
         data: Option<Bytes>,
         acl: AclList,
+        mut parent: PendingNode<'a>,
         parent_stat: StatPersisted,
     ) {
         self.charge(path, 1, length(data.as_ref().map_or(0, Bytes::len)));
-        if let Some(parent_path) = path::parent(path)
-            && let Some(mut parent) = self.node(parent_path)
-        {
+        if let Some(parent_path) = path::parent(path) {
             parent.stat = parent_stat;
             parent.children += 1;
             self.put(parent_path, parent);
@@ -218,24 +218,30 @@ impl<'a> Pending<'a> {
         self.put(path, PendingNode { stat, acl, children: 0, data: Data::Set(data), digest: 0 });
     }
 
-    pub(super) fn set_data(&mut self, path: &str, stat: StatPersisted, data: Option<Bytes>) {
-        if let Some(mut node) = self.node(path) {
-            if self.charges.is_some() {
-                let bytes = length(data.as_ref().map_or(0, Bytes::len)) - self.data_len(path);
-                self.charge(path, 0, bytes);
-            }
-            node.stat = stat;
-            node.data = Data::Set(data);
-            self.put(path, node);
+    /// Sets the data of a node, which is as [`Pending::node`] gave it.
+    pub(super) fn set_data(
+        &mut self,
+        path: &str,
+        node: PendingNode<'a>,
+        stat: StatPersisted,
+        data: Option<Bytes>,
+    ) {
+        if self.charges.is_some() {
+            let bytes = length(data.as_ref().map_or(0, Bytes::len)) - self.data_len(path);
+            self.charge(path, 0, bytes);
         }
+        self.put(path, PendingNode { stat, data: Data::Set(data), ..node });
     }
 
-    pub(super) fn set_acl(&mut self, path: &str, stat: StatPersisted, acl: AclList) {
-        if let Some(mut node) = self.node(path) {
-            node.stat = stat;
-            node.acl = acl;
-            self.put(path, node);
-        }
+    /// Sets the ACL of a node, which is as [`Pending::node`] gave it.
+    pub(super) fn set_acl(
+        &mut self,
+        path: &str,
+        node: PendingNode<'a>,
+        stat: StatPersisted,
+        acl: AclList,
+    ) {
+        self.put(path, PendingNode { stat, acl, ..node });
     }
 
     /// Deletes a node; its parent's pzxid shows it.
@@ -256,11 +262,11 @@ impl<'a> Pending<'a> {
         }
     }
 
-    fn put(&mut self, path: &str, mut node: PendingNode) {
+    fn put(&mut self, path: &str, mut node: PendingNode<'a>) {
         if self.tree.digest_enabled() {
             let data = match &node.data {
                 Data::Set(data) => data.as_deref(),
-                Data::Unchanged => self.tree.node(path).and_then(|node| node.data()),
+                Data::Unchanged(data) => *data,
             };
             let digest = node_digest(path, data, &node.stat);
             self.digest = self.digest.wrapping_sub(node.digest).wrapping_add(digest);
@@ -269,7 +275,7 @@ impl<'a> Pending<'a> {
         self.replace(path, Entry::Present(node));
     }
 
-    fn replace(&mut self, path: &str, entry: Entry) {
+    fn replace(&mut self, path: &str, entry: Entry<'a>) {
         let path = key(path);
         let before = self.nodes.insert(path.into(), entry);
         if let Some(undo) = &mut self.undo {

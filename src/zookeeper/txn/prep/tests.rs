@@ -79,8 +79,8 @@ impl Server {
     }
 
     fn run_with(&mut self, options: PrepOptions<'_>, operation: Operation) -> Verdict {
-        let mut prep = Prep::new(&self.database.tree, options, TIME);
-        let prepared = prep.write(WriteRequest::Single(operation), &caller(1));
+        let request = WriteRequest::Single(operation);
+        let prepared = Prep::new(&self.database.tree, options, TIME).write(request, &caller(1));
         self.apply(&prepared);
         prepared.verdict
     }
