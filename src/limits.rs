@@ -184,6 +184,9 @@ pub const SASL_TOKEN_BYTES_MAX: usize = 4_096;
 /// Watches that one connection may have; beyond it the connection is closed.
 pub const WATCHES_PER_CONNECTION_MAX: usize = 1 << 20;
 
+/// Bytes of the paths that they are on.
+pub const WATCH_BYTES_PER_CONNECTION_MAX: usize = 128 << 20;
+
 /// Reads in one `multiRead`.
 pub const MULTI_READ_OPERATIONS_MAX: usize = 10_000;
 

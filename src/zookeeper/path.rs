@@ -1,5 +1,7 @@
 //! Which paths a client may write, by ZooKeeper's rules (`PathUtils.validatePath`).
 
+use std::collections::BTreeMap;
+
 /// Why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -61,12 +63,44 @@ pub fn is_special(path: &str) -> bool {
     matches!(path, "/" | "/zookeeper" | "/zookeeper/quota" | "/zookeeper/config")
 }
 
-/// `path` and then every ancestor of it, up to and with `/` (`PathParentIterator`).
-pub fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(path), |path| match *path {
-        "/" | "" => None,
-        path => parent(path),
-    })
+/// The lengths of a set of paths. They say which ancestors of a path can be in the set, so that not
+/// each has to be looked up: a path may have half as many ancestors as it has bytes.
+#[derive(Debug, Default)]
+pub struct Lengths {
+    /// How many paths of the set have this length.
+    counts: BTreeMap<usize, usize>,
+}
+
+impl Lengths {
+    /// Whether the set is empty.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// `path` comes into the set.
+    pub fn add(&mut self, path: &str) {
+        *self.counts.entry(path.len()).or_default() += 1;
+    }
+
+    /// `path`, which is in the set, leaves it.
+    pub fn remove(&mut self, path: &str) {
+        if let Some(count) = self.counts.get_mut(&path.len()) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&path.len());
+            }
+        }
+    }
+
+    /// `path` and its ancestors up to `/`, the nearest first, but only those that are as long as one
+    /// of the set.
+    pub fn candidates<'a>(&self, path: &'a str) -> impl Iterator<Item = &'a str> {
+        self.counts.range(1..=path.len()).rev().filter_map(move |(&length, _)| {
+            let (ancestor, rest) = path.split_at_checked(length)?;
+            let is_one = rest.is_empty() || ancestor == "/" || rest.starts_with('/');
+            is_one.then_some(ancestor)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -113,13 +147,32 @@ mod tests {
     }
 
     #[test]
+    fn candidates_are_the_ancestors_as_long_as_one_of_the_set() {
+        let mut lengths = Lengths::default();
+        assert!(lengths.is_empty());
+        for path in ["/", "/a", "/b", "/xyz", "/a/b", "/ä/b/c/d"] {
+            lengths.add(path);
+        }
+        let found =
+            |lengths: &Lengths, path| lengths.candidates(path).collect::<Vec<_>>().join(" ");
+        assert_eq!(found(&lengths, "/a/b/c"), "/a/b /a /");
+        assert_eq!(found(&lengths, "/a/b"), "/a/b /a /");
+        assert_eq!(found(&lengths, "/"), "/");
+        assert_eq!(found(&lengths, "/a/bc"), "/a /", "no part of a name");
+        assert_eq!(found(&lengths, "/äöü/x"), "/", "no part of a character");
+        assert_eq!(found(&lengths, ""), "");
+        lengths.remove("/a");
+        assert_eq!(found(&lengths, "/b/c"), "/b /", "another one is as long");
+        lengths.remove("/b");
+        assert_eq!(found(&lengths, "/b/c"), "/b/c /");
+    }
+
+    #[test]
     fn parents_and_depth() {
         assert_eq!(parent("/a"), Some("/"));
         assert_eq!(parent("/a/b"), Some("/a"));
         assert_eq!(parent("a"), None);
         assert_eq!(parent("a/b"), Some("a"));
         assert_eq!((depth("/"), depth("/a"), depth("/a/b")), (0, 1, 2));
-        assert_eq!(with_ancestors("/a/b").collect::<Vec<_>>(), ["/a/b", "/a", "/"]);
-        assert_eq!(with_ancestors("/").collect::<Vec<_>>(), ["/"]);
     }
 }

@@ -21,6 +21,9 @@ const ZXID_NONE: i64 = -1;
 /// Where the servers of an ensemble are named (`ZooDefs.CONFIG_NODE`).
 const ENSEMBLE_CONFIG: &str = "/zookeeper/config";
 
+/// Bytes that a child takes in a list, roughly.
+const CHILD_BYTES: usize = 16;
+
 /// Who reads, and when.
 pub struct Reading<'a> {
     /// The coordinator.
@@ -271,11 +274,16 @@ impl Reading<'_> {
             return;
         }
         register(&mut watches, self.connection.id());
-        if watches.count_of(self.connection.id()) > limits::WATCHES_PER_CONNECTION_MAX {
+        let id = self.connection.id();
+        let (count, bytes) = (watches.count_of(id), watches.bytes_of(id));
+        if count > limits::WATCHES_PER_CONNECTION_MAX
+            || bytes > limits::WATCH_BYTES_PER_CONNECTION_MAX
+        {
             drop(watches);
             tracing::warn!(
                 peer = %self.connection.peer(),
-                limit = limits::WATCHES_PER_CONNECTION_MAX,
+                count,
+                bytes,
                 "closed: the client has too many watches"
             );
             self.connection.close();
@@ -301,6 +309,8 @@ impl Reading<'_> {
 }
 
 fn put_children(node: &NodeRef<'_>, out: &mut Vec<u8>) {
+    // About as much as the names take: growing to it would hold the lock for longer.
+    out.reserve(node.child_count().saturating_mul(CHILD_BYTES));
     out.write_count(node.child_count());
     for name in node.children() {
         out.write_string(name);

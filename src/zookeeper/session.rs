@@ -132,8 +132,11 @@ impl SessionTracker {
 
     /// Gives out a new session.
     pub fn create(&mut self, timeout_ms: u32, now_ms: u64) -> Arc<Session> {
-        let id = self.next_id;
-        self.next_id += 1;
+        let mut id = self.next_id;
+        while self.by_id.contains_key(&id) {
+            id += 1;
+        }
+        self.next_id = id + 1;
         self.track(id, timeout_ms, now_ms)
     }
 
@@ -250,6 +253,15 @@ mod tests {
         assert_eq!(first_session_id(0x12_3456, []), 0x0100_0012_3456_0000);
         assert_eq!(first_session_id(0, [0x01ff_0000_0000_0007]), 0x01ff_0000_0000_0008);
         assert_eq!(first_session_id(0, [0x02ff_0000_0000_0007, i64::MIN, -1]), 1 << 56);
+    }
+
+    #[test]
+    fn a_new_session_has_no_id_of_one_that_is_there() {
+        let mut tracker = SessionTracker::new(1_000, 5);
+        tracker.track(6, 1_000, 0);
+        tracker.track(7, 1_000, 0);
+        let given: Vec<i64> = (0..3).map(|_| tracker.create(1_000, 0).id()).collect();
+        assert_eq!(given, [5, 8, 9]);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
-use super::path;
+use super::path::Lengths;
 
 /// What happened to a znode, with ZooKeeper's numbers (`Watcher.Event.EventType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,16 +71,49 @@ const ALL_MODES: u8 = 7;
 #[derive(Debug, Default)]
 struct Table {
     by_path: HashMap<Arc<str>, Vec<WatcherId>>,
-    by_watcher: HashMap<WatcherId, HashMap<Arc<str>, u8>>,
-    recursive: usize,
+    by_watcher: HashMap<WatcherId, Owned>,
+    /// The paths of the recursive watches, one for each watch.
+    recursive: Lengths,
     count: usize,
+}
+
+/// What one watcher watches in one table.
+#[derive(Debug, Default)]
+struct Owned {
+    /// The modes that it has on each path.
+    modes: HashMap<Arc<str>, u8>,
+    /// Bytes of the paths.
+    bytes: usize,
+}
+
+impl Owned {
+    fn forget(&mut self, path: &str) {
+        if self.modes.remove(path).is_some() {
+            self.bytes -= path.len();
+        }
+    }
+}
+
+/// Ends the one-shot watch that a watcher may have on a path; whether it has another one there.
+fn spend(by_watcher: &mut HashMap<WatcherId, Owned>, path: &str, watcher: WatcherId) -> bool {
+    let Some(owned) = by_watcher.get_mut(&watcher) else { return false };
+    let Some(modes) = owned.modes.get_mut(path) else { return false };
+    *modes &= !(WatchMode::Standard as u8);
+    if *modes != 0 {
+        return true;
+    }
+    owned.forget(path);
+    if owned.modes.is_empty() {
+        by_watcher.remove(&watcher);
+    }
+    false
 }
 
 impl Table {
     fn add(&mut self, path: &str, watcher: WatcherId, mode: WatchMode) {
-        let paths = self.by_watcher.entry(watcher).or_default();
+        let owned = self.by_watcher.entry(watcher).or_default();
         let mode = mode as u8;
-        let added = if let Some(modes) = paths.get_mut(path) {
+        let added = if let Some(modes) = owned.modes.get_mut(path) {
             let added = mode & !*modes;
             *modes |= mode;
             added
@@ -89,31 +122,36 @@ impl Table {
                 Some((path, _)) => Arc::clone(path),
                 None => Arc::from(path),
             };
-            paths.insert(Arc::clone(&path), mode);
+            owned.modes.insert(Arc::clone(&path), mode);
+            owned.bytes += path.len();
             self.by_path.entry(path).or_default().push(watcher);
             self.count += 1;
             mode
         };
-        self.recursive += usize::from(added & WatchMode::Recursive as u8 != 0);
+        if added & WatchMode::Recursive as u8 != 0 {
+            self.recursive.add(path);
+        }
     }
 
     fn has(&self, path: &str, watcher: WatcherId, modes: u8) -> bool {
         self.by_watcher
             .get(&watcher)
-            .and_then(|paths| paths.get(path))
+            .and_then(|owned| owned.modes.get(path))
             .is_some_and(|have| have & modes != 0)
     }
 
     /// Removes the `modes` of one watcher on one path; whether there was any.
     fn remove(&mut self, path: &str, watcher: WatcherId, modes: u8) -> bool {
-        let Some(paths) = self.by_watcher.get_mut(&watcher) else { return false };
-        let Some(have) = paths.get_mut(path) else { return false };
+        let Some(owned) = self.by_watcher.get_mut(&watcher) else { return false };
+        let Some(have) = owned.modes.get_mut(path) else { return false };
         let removed = *have & modes;
         *have &= !modes;
-        self.recursive -= usize::from(removed & WatchMode::Recursive as u8 != 0);
+        if removed & WatchMode::Recursive as u8 != 0 {
+            self.recursive.remove(path);
+        }
         if *have == 0 {
-            paths.remove(path);
-            if paths.is_empty() {
+            owned.forget(path);
+            if owned.modes.is_empty() {
                 self.by_watcher.remove(&watcher);
             }
             self.forget(path, watcher);
@@ -122,8 +160,10 @@ impl Table {
     }
 
     fn remove_watcher(&mut self, watcher: WatcherId) {
-        for (path, modes) in self.by_watcher.remove(&watcher).unwrap_or_default() {
-            self.recursive -= usize::from(modes & WatchMode::Recursive as u8 != 0);
+        for (path, modes) in self.by_watcher.remove(&watcher).unwrap_or_default().modes {
+            if modes & WatchMode::Recursive as u8 != 0 {
+                self.recursive.remove(&path);
+            }
             self.forget(&path, watcher);
         }
     }
@@ -141,30 +181,28 @@ impl Table {
     }
 
     /// Adds to `told` whoever watches `path`, or a node above it recursively, each once, and
-    /// spends the one-shot watches of `path`.
+    /// spends the one-shot watches of `path`. `told` is empty before.
     fn trigger(&mut self, path: &str, told: &mut Vec<WatcherId>) {
-        if let Some((path, watchers)) = self.by_path.get_key_value(path) {
+        if let Some(watchers) = self.by_path.get_mut(path) {
             told.extend_from_slice(watchers);
-            let path = Arc::clone(path);
-            for watcher in told.iter() {
-                self.spend(&path, *watcher);
+            watchers.retain(|watcher| spend(&mut self.by_watcher, path, *watcher));
+            self.count -= told.len() - watchers.len();
+            if watchers.is_empty() {
+                self.by_path.remove(path);
             }
         }
-        if self.recursive == 0 {
-            return;
-        }
-        for ancestor in path::with_ancestors(path).skip(1) {
+        let of_the_path = told.len();
+        for ancestor in self.recursive.candidates(path).filter(|at| at.len() < path.len()) {
             for watcher in self.by_path.get(ancestor).into_iter().flatten() {
-                let recursive = self.has(ancestor, *watcher, WatchMode::Recursive as u8);
-                if recursive && !told.contains(watcher) {
+                if self.has(ancestor, *watcher, WatchMode::Recursive as u8) {
                     told.push(*watcher);
                 }
             }
         }
-    }
-
-    fn spend(&mut self, path: &str, watcher: WatcherId) {
-        self.remove(path, watcher, WatchMode::Standard as u8);
+        if told.len() > of_the_path.max(1) {
+            let mut seen = HashSet::with_capacity(told.len());
+            told.retain(|watcher| seen.insert(*watcher));
+        }
     }
 }
 
@@ -194,8 +232,14 @@ impl Watches {
 
     /// How many of them one watcher has.
     pub fn count_of(&self, watcher: WatcherId) -> usize {
-        let count = |table: &Table| table.by_watcher.get(&watcher).map_or(0, HashMap::len);
+        let count = |table: &Table| table.by_watcher.get(&watcher).map_or(0, |o| o.modes.len());
         count(&self.data) + count(&self.child)
+    }
+
+    /// Bytes of the paths that they are on.
+    pub fn bytes_of(&self, watcher: WatcherId) -> usize {
+        let bytes = |table: &Table| table.by_watcher.get(&watcher).map_or(0, |owned| owned.bytes);
+        bytes(&self.data) + bytes(&self.child)
     }
 
     /// How many connections watch something, and how many paths are watched, as `wchs` counts.
@@ -279,7 +323,10 @@ impl Watches {
         self.data.trigger(path, told);
         let mut more = Vec::new();
         self.child.trigger(path, &mut more);
-        more.retain(|watcher| !told.contains(watcher));
+        if !told.is_empty() && !more.is_empty() {
+            let known: HashSet<WatcherId> = told.iter().copied().collect();
+            more.retain(|watcher| !known.contains(watcher));
+        }
         told.append(&mut more);
     }
 }
@@ -320,6 +367,21 @@ mod tests {
         assert_eq!(data(&mut watches, "/a"), [1, 2]);
         assert!(data(&mut watches, "/a").is_empty());
         assert!(watches.is_empty());
+    }
+
+    #[test]
+    fn the_bytes_of_a_watcher_s_paths_are_known() {
+        let mut watches = Watches::new();
+        watches.add_data("/long/path", 1);
+        watches.add_data("/long/path", 1);
+        watches.add_persistent("/p", 1, false);
+        watches.add_child("/long/path", 2);
+        assert_eq!((watches.bytes_of(1), watches.bytes_of(2)), (14, 10), "/p is in both tables");
+        data(&mut watches, "/long/path");
+        data(&mut watches, "/p");
+        assert_eq!((watches.bytes_of(1), watches.bytes_of(2)), (4, 10));
+        watches.remove_watcher(1);
+        assert_eq!(watches.bytes_of(1), 0);
     }
 
     #[test]
@@ -500,6 +562,11 @@ mod tests {
                 pairs.sort_unstable();
                 pairs.dedup();
                 prop_assert_eq!(watches.len(), pairs.len());
+                for watcher in 0..4 {
+                    let own = pairs.iter().filter(|(.., w)| *w == watcher);
+                    let bytes: usize = own.map(|(_, path, _)| path.len()).sum();
+                    prop_assert_eq!(watches.bytes_of(watcher), bytes);
+                }
             }
         }
     }

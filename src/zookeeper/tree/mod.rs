@@ -21,6 +21,7 @@ use self::index::PathIndex;
 use self::slab::{NONE, Node, NodeId, ROOT, Slab};
 use self::snapshot::TreeSnapshot;
 use super::acl::{AclList, open_acl_unsafe, read_acl_unsafe};
+use super::path::Lengths;
 use super::stat::{Ownership, Stat, StatPersisted};
 
 pub use self::load::{LoadError, TreeLoader};
@@ -56,6 +57,7 @@ pub struct DataTree {
     expiring: IndexSet<NodeId>,
     /// The paths that have a quota.
     quotas: HashSet<Box<str>>,
+    quota_lengths: Lengths,
     data_size: u64,
     digest: u64,
     digest_enabled: bool,
@@ -90,6 +92,7 @@ impl DataTree {
             ephemeral_count: 0,
             expiring: IndexSet::new(),
             quotas: HashSet::new(),
+            quota_lengths: Lengths::default(),
             data_size: 0,
             digest: 0,
             digest_enabled,

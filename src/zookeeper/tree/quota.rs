@@ -2,16 +2,12 @@
 //! version or time of theirs changes, and no watch fires.
 
 use super::{DataTree, NodeRef, snapshot};
-use crate::zookeeper::path;
 use crate::zookeeper::quota::{self, LIMITS, StatsTrack};
 
 impl DataTree {
     /// The nearest path at or above `path` that has a quota.
     pub fn quota_above<'a>(&self, path: &'a str) -> Option<&'a str> {
-        if self.quotas.is_empty() {
-            return None;
-        }
-        path::with_ancestors(path).find(|ancestor| self.quotas.contains(*ancestor))
+        self.quota_lengths.candidates(path).find(|ancestor| self.quotas.contains(*ancestor))
     }
 
     /// The limits of a quota, and what is counted against them; `None` if one of the two is missing.
@@ -24,7 +20,7 @@ impl DataTree {
     pub(super) fn quota_after_create(&mut self, path: &str, bytes: usize) {
         if let Some((subject, name)) = quota::subject(path) {
             if name == LIMITS {
-                self.quotas.insert(subject.into());
+                self.add_quota(subject);
             } else {
                 self.quota_recount(subject);
             }
@@ -35,7 +31,9 @@ impl DataTree {
     /// A node was deleted.
     pub(super) fn quota_after_delete(&mut self, path: &str, bytes: usize) {
         if let Some((subject, LIMITS)) = quota::subject(path) {
-            self.quotas.remove(subject);
+            if self.quotas.remove(subject) {
+                self.quota_lengths.remove(subject);
+            }
         }
         self.quota_add(path, -1, -length(bytes));
     }
@@ -78,7 +76,13 @@ impl DataTree {
         }
         for subject in subjects {
             self.quota_recount(&subject);
-            self.quotas.insert(subject.into());
+            self.add_quota(&subject);
+        }
+    }
+
+    fn add_quota(&mut self, subject: &str) {
+        if self.quotas.insert(subject.into()) {
+            self.quota_lengths.add(subject);
         }
     }
 
