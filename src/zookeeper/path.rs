@@ -63,6 +63,14 @@ pub fn is_special(path: &str) -> bool {
     matches!(path, "/" | "/zookeeper" | "/zookeeper/quota" | "/zookeeper/config")
 }
 
+/// `path` and then every ancestor of it, up to and with `/` (`PathParentIterator`).
+pub fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| match *path {
+        "/" | "" => None,
+        path => parent(path),
+    })
+}
+
 /// The lengths of a set of paths. They say which ancestors of a path can be in the set, so that not
 /// each has to be looked up: a path may have half as many ancestors as it has bytes.
 #[derive(Debug, Default)]
@@ -95,10 +103,10 @@ impl Lengths {
     /// `path` and its ancestors up to `/`, the nearest first, but only those that are as long as one
     /// of the set.
     pub fn candidates<'a>(&self, path: &'a str) -> impl Iterator<Item = &'a str> {
-        self.counts.range(1..=path.len()).rev().filter_map(move |(&length, _)| {
+        self.counts.range(..=path.len()).rev().filter_map(move |(&length, _)| {
             let (ancestor, rest) = path.split_at_checked(length)?;
             let is_one = rest.is_empty() || ancestor == "/" || rest.starts_with('/');
-            is_one.then_some(ancestor)
+            (is_one && !ancestor.is_empty()).then_some(ancestor)
         })
     }
 }
@@ -174,5 +182,7 @@ mod tests {
         assert_eq!(parent("a"), None);
         assert_eq!(parent("a/b"), Some("a"));
         assert_eq!((depth("/"), depth("/a"), depth("/a/b")), (0, 1, 2));
+        assert_eq!(with_ancestors("/a/b").collect::<Vec<_>>(), ["/a/b", "/a", "/"]);
+        assert_eq!(with_ancestors("/").collect::<Vec<_>>(), ["/"]);
     }
 }
