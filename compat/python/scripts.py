@@ -10,6 +10,7 @@ Where doorkeeper is stricter than Apache ZooKeeper 3.9.4 on purpose, the scripts
 - A wrong password for a session leaves the connection that the session has alone; ZooKeeper closes it.
 - addWatch on no path at all (null, not empty) is malformed; and the answer to a multiRead that fails as a whole (of
   nothing but writes, or of a null path) ends with its error, where ZooKeeper appends results that no client reads.
+- A create of no path at all (null) is malformed before anybody looks at its flags.
 - createTTL with an impossible time and flags of another kind is refused; ZooKeeper dies of it, at every start again.
 """
 
@@ -136,6 +137,8 @@ class Maker:
         draw = self.draw
         path, data, acl = self.path(), self.data(), self.acl()
         kind = draw.random()
+        if path is None:
+            return request("create", f"None acl {acl}", lambda root: node(root, path, data, acl) + integer(0))
         if kind < 0.06:
             return request("createContainer", f"{path} acl {acl}", lambda root: node(root, path, data, acl) + integer(4))
         if kind < 0.10:
