@@ -27,7 +27,9 @@ SETTINGS = {
     "DigestAuthenticationProvider.superDigest": jute.digest(*scripts.SUPER.split(":")), "fsync.warningthresholdms": "60000",
 }  # fmt: skip
 # No sweep of containers comes between.
-PROPERTIES = ("-Dznode.container.checkIntervalMs=1000000000",)
+SWEEPS, NEVER = "znode.container.checkIntervalMs", "1000000000"
+# What takes a zxid of its own, and tells events in a given order.
+WRITES = {"create", "create2", "createContainer", "createTTL", "delete", "setData", "setACL", "multi", "reconfig"}
 CHUNK = 25
 NO_AUTH = -102
 PING = "ping"
@@ -230,7 +232,7 @@ class Runner(jute.Script):
 def ordered(transcript):
     """The transcript with those events sorted whose order is free: of a session's end, whose ephemerals go in any
     order."""
-    answers = {entry[2] for _, entry in transcript if isinstance(entry, tuple) and len(entry) > 3 and entry[0] not in ("event", "closeSession")}
+    answers = {entry[2] for _, entry in transcript if isinstance(entry, tuple) and entry[0] in WRITES}
     result, streams = [], {}
     for label, entry in transcript:
         free = isinstance(entry, tuple) and entry[0] == "event" and entry[1] not in answers and entry[1] != -1
@@ -334,11 +336,11 @@ class Pair:
     def start(self):
         self.starts += 1
         folder = self.folder / str(self.starts)
-        zookeeper = ZooKeeper(folder / "zookeeper", SETTINGS, properties=PROPERTIES, heap_megabytes=512)
-        other = ZooKeeper(folder / "doorkeeper", SETTINGS, properties=PROPERTIES, heap_megabytes=512)
+        zookeeper = ZooKeeper(folder / "zookeeper", SETTINGS, properties=[f"-D{SWEEPS}={NEVER}"], heap_megabytes=512)
+        other = ZooKeeper(folder / "doorkeeper", SETTINGS, properties=[f"-D{SWEEPS}={NEVER}"], heap_megabytes=512)
         if not self.against_apache:
             other.command()  # Writes its zoo.cfg.
-            other = Doorkeeper(folder / "doorkeeper", files=[folder / "doorkeeper" / "zoo.cfg"])
+            other = Doorkeeper(folder / "doorkeeper", {SWEEPS: NEVER}, files=[folder / "doorkeeper" / "zoo.cfg"])
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             self.servers = [stack.enter_context(server) for server in (zookeeper, other)]
