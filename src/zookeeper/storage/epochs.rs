@@ -110,7 +110,7 @@ mod tests {
         fs::write(folder.join(CURRENT), "6\n").unwrap();
         let both = Epochs::read(folder).unwrap().unwrap();
         assert_eq!(both, Epochs { accepted: 7, current: 6 });
-        let (raised, zxid) = both.raise(folder, 6 << 32 | 99).unwrap();
+        let (raised, zxid) = both.raise(folder, (6 << 32) + 99).unwrap();
         assert_eq!(raised, Epochs { accepted: 1_007, current: 1_007 });
         assert_eq!((zxid, raised.first_zxid()), (1_007 << 32, 1_007 << 32));
         assert_eq!(Epochs::read(folder).unwrap(), Some(raised));

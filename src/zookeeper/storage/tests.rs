@@ -19,6 +19,7 @@ use crate::zookeeper::txn::record::CreateTxn;
 mod crash;
 mod disk;
 mod faults;
+mod fuzzy;
 mod handover;
 
 fn config(directory: &Path) -> StorageConfig {
@@ -124,6 +125,8 @@ fn copy(directory: &Path) -> TempDir {
     for name in names(directory) {
         fs::copy(version_2(directory).join(&name), version_2(copy.path()).join(&name)).unwrap();
     }
+    // Or each start would have to keep files as it finds them.
+    fs::copy(directory.join("doorkeeper.last"), copy.path().join("doorkeeper.last")).unwrap();
     copy
 }
 
@@ -179,6 +182,9 @@ fn a_log_cut_anywhere_is_a_prefix_of_the_history() {
         assert!(zxid >= last, "at {length}: {zxid} after {last}");
         last = zxid;
         drop(server);
+        if length % 5 != 0 {
+            continue;
+        }
         // What was cut off stays away, and the next start is no other.
         let mut server = Server::start(copy.path()).unwrap();
         assert_eq!(server.database.tree.last_zxid(), zxid);

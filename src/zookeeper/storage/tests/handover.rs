@@ -168,7 +168,7 @@ fn the_epoch_goes_up_once_for_each_take_over() {
     // The ensemble wrote, in its epoch 4.
     let (mut storage, mut database) = Storage::open(&member(path)).unwrap();
     let txn = Txn::Error { error: -1 };
-    let theirs = TxnHeader { client_id: 1, cxid: 0, zxid: 1_005 << 32 | 9, time: 0 };
+    let theirs = TxnHeader { client_id: 1, cxid: 0, zxid: (1_005 << 32) + 9, time: 0 };
     apply(&mut database, &theirs, &txn, &mut Vec::new());
     storage.append(&theirs, &txn, None).unwrap();
     storage.commit().unwrap();
@@ -188,7 +188,7 @@ fn the_epoch_goes_up_once_for_each_take_over() {
     assert!(!server.storage.recovery().handed_over);
     assert_eq!(server.database.tree.last_zxid(), 2_006 << 32);
     server.create("/a");
-    assert_eq!(server.database.tree.last_zxid(), 2_006 << 32 | 1);
+    assert_eq!(server.database.tree.last_zxid(), (2_006 << 32) + 1);
     assert!(names(path).contains(&"log.7d600000001".to_owned()), "{:?}", names(path));
     server.snapshot();
     server.create("/b");
@@ -196,7 +196,7 @@ fn the_epoch_goes_up_once_for_each_take_over() {
     drop(server);
     let server = Server::start_with(&member(path)).unwrap();
     assert!(!server.storage.recovery().handed_over);
-    assert_eq!(server.database.tree.last_zxid(), 2_006 << 32 | 2);
+    assert_eq!(server.database.tree.last_zxid(), (2_006 << 32) + 2);
     drop(server);
     // The ensemble was there, and wrote nothing.
     fs::write(version_2(path).join("acceptedEpoch"), "2007").unwrap();
