@@ -196,6 +196,16 @@ pub const MULTI_READ_BYTES_MAX: usize = 16 << 20;
 /// How long a coordinator waits for the handshake of a new connection.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The longest handshake of a client, in bytes.
+pub const HANDSHAKE_BYTES_MAX: usize = 4 << 10;
+
+/// How long a large request may take to arrive, its wait for memory included: a megabyte at 35 kB/s.
+pub const LARGE_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes that may wait for coordinator's clients that don't read, all together; beyond it those
+/// that have read nothing for the longest time are cut off.
+pub const OUTPUT_BYTES_TOTAL_MAX: usize = 512 << 20;
+
 /// How long a TLS handshake may take.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -246,3 +256,5 @@ const _: () = assert!(LOG_BATCH_BYTES >= crate::zookeeper::txn::record::RECORD_M
 const _: () = assert!(KAFKA_COPY_MAX < KAFKA_WRITE_BURST_BYTES);
 const _: () = assert!(INPUT_BYTES_MIN <= INPUT_BYTES_KEPT);
 const _: () = assert!(OUTPUT_BYTES_FLUSH < OUTPUT_BYTES_MAX);
+const _: () = assert!(OUTPUT_BYTES_MAX < OUTPUT_BYTES_TOTAL_MAX);
+const _: () = assert!(HANDSHAKE_BYTES_MAX <= INPUT_BYTES_MIN);

@@ -9,7 +9,7 @@ use super::keys::Owner;
 use super::members::{self, Ensemble};
 use super::settings::Settings;
 use super::tls;
-use super::{AdminConfig, ListenAddress, MetricsPageConfig};
+use super::{AdminConfig, ListenAddress, MetricsPageConfig, ThrottleConfig};
 use crate::net::tls::TlsConfig;
 
 /// How snapshots are packed (`SnapStream.StreamMode`).
@@ -35,6 +35,12 @@ pub struct CoordinatorConfig {
     pub port_unification: bool,
     /// `ssl.*`: there where a port speaks TLS.
     pub tls: Option<TlsConfig>,
+    /// `connection_throttle_*`: how many clients may open a session; `None` is no limit.
+    pub connection_throttle: Option<ThrottleConfig>,
+    /// `largeRequestThreshold`: requests longer than this, in bytes, share `large_request_max_bytes`.
+    pub large_request_threshold: usize,
+    /// `largeRequestMaxBytes`: bytes of large requests that are read and carried out at once.
+    pub large_request_max_bytes: usize,
     /// `netty.server.outstandingHandshake.limit`: TLS handshakes that may be under way.
     pub tls_handshake_limit: usize,
     /// `dataDir`: snapshots (and logs, unless `data_log_dir` differs) go to its `version-2`.
@@ -130,6 +136,9 @@ impl Default for CoordinatorConfig {
             port_unification: false,
             tls: None,
             tls_handshake_limit: usize::MAX,
+            connection_throttle: None,
+            large_request_threshold: LARGE_REQUEST_THRESHOLD,
+            large_request_max_bytes: 100 << 20,
             data_dir: PathBuf::from("doorkeeper-data/coordinator"),
             data_log_dir: PathBuf::from("doorkeeper-data/coordinator"),
             tick_time,
@@ -173,6 +182,9 @@ impl Default for CoordinatorConfig {
         }
     }
 }
+
+/// From which length on a request is a large one, unless `largeRequestThreshold` says it.
+const LARGE_REQUEST_THRESHOLD: usize = 64 << 10;
 
 /// The fewest snapshots that ZooKeeper's `PurgeTxnLog` keeps.
 const SNAP_RETAIN_COUNT_MIN: i64 = 3;
@@ -267,6 +279,14 @@ impl CoordinatorConfig {
             secure_client_address,
             port_unification,
             tls,
+            connection_throttle: ThrottleConfig::from_settings(settings),
+            large_request_threshold: usize::try_from(
+                settings.number(OWNER, "largeRequestThreshold"),
+            )
+            .ok()
+            .filter(|bytes| *bytes > 0)
+            .unwrap_or(LARGE_REQUEST_THRESHOLD),
+            large_request_max_bytes: count(settings.number(OWNER, "largeRequestMaxBytes")),
             tls_handshake_limit: Some(count(handshake_limit))
                 .filter(|n| *n > 0)
                 .unwrap_or(usize::MAX),

@@ -15,6 +15,7 @@ mod report;
 mod secret;
 pub mod settings;
 pub mod system_properties;
+mod throttle;
 mod tls;
 
 pub use admin::{AdminConfig, MetricsPageConfig};
@@ -25,6 +26,7 @@ pub use coordinator::{CoordinatorConfig, SnapshotCompression};
 pub use load::{ConfigError, Configuration, load, load_with};
 pub use secret::Secret;
 pub use system_properties::SystemProperties;
+pub use throttle::ThrottleConfig;
 
 /// A host and port to listen on or to reach; port 0 lets the system choose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -172,6 +172,11 @@ impl Settings {
         lines.into_iter().map(|(.., text)| text).collect()
     }
 
+    /// The decimal number of `key`, whose row has a default.
+    pub(super) fn decimal(&mut self, owner: Owner, key: &'static str) -> f64 {
+        self.text(owner, key).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
     /// What a key without a value of its own comes to, for the effective configuration.
     pub(super) fn comes_to(&mut self, key: &'static str, value: &dyn std::fmt::Display) {
         for line in self.effective.iter_mut().filter(|line| line.key == key) {

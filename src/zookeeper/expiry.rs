@@ -63,5 +63,6 @@ fn close(session: Arc<Session>) -> Job {
         received: Instant::now(),
         sampled: false,
         bytes: 0,
+        room: None,
     }
 }

@@ -12,6 +12,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 use super::audit::Audit;
 use super::auth::Auth;
 use super::connection::handle::ConnectionHandle;
+use super::connection::memory::LargeRequests;
+use super::connection::output::OutputTotal;
+use super::connection::throttle::Throttle;
 use super::database::Database;
 use super::pipeline::queue::Queue;
 use super::session::SessionTracker;
@@ -19,6 +22,7 @@ use super::stats::Stats;
 use super::storage::SnapshotWriter;
 use super::watch::Watches;
 use crate::config::CoordinatorConfig;
+use crate::limits;
 
 /// The state of one coordinator.
 ///
@@ -45,6 +49,12 @@ pub struct State {
     pub connections: Mutex<HashMap<u64, Arc<ConnectionHandle>>>,
     /// The way to the writer.
     pub queue: Queue,
+    /// The memory that large requests share.
+    pub large_requests: LargeRequests,
+    /// What waits for clients that don't read.
+    pub output: OutputTotal,
+    /// How many clients may open a session.
+    throttle: Option<Mutex<Throttle>>,
     /// What is counted.
     pub stats: Stats,
     /// Whether requests are left unread, because the coordinator stops.
@@ -70,6 +80,15 @@ impl State {
     ) -> Self {
         State {
             queue: Queue::new(config.global_outstanding_limit),
+            large_requests: LargeRequests::new(
+                config.large_request_threshold,
+                config.large_request_max_bytes,
+                config.jute_max_buffer,
+            ),
+            output: OutputTotal::new(limits::OUTPUT_BYTES_TOTAL_MAX),
+            throttle: config
+                .connection_throttle
+                .map(|throttle| Mutex::new(Throttle::new(throttle, 0))),
             auth: Auth::new(config.auth.clone()),
             audit: OnceLock::new(),
             config,
@@ -108,6 +127,42 @@ impl State {
         self.disk.sizes().unwrap_or_default()
     }
 
+    /// Whether a client may open a session now (`renew`: take one up again).
+    pub fn admits_session(&self, renew: bool) -> bool {
+        self.throttle
+            .as_ref()
+            .is_none_or(|throttle| throttle.lock().admit(renew, self.now_ms(), rand::random()))
+    }
+
+    /// The probability with which a client is refused at random when it opens a session.
+    pub fn connection_drop_probability(&self) -> f64 {
+        self.throttle.as_ref().map_or(0.0, |throttle| throttle.lock().drop_probability())
+    }
+
+    /// Cuts off clients that don't read, those that have read nothing for the longest time first,
+    /// until what waits for the rest is bearable.
+    pub fn cut_off_silent_readers(&self) {
+        let mut silent: Vec<_> = self
+            .connections
+            .lock()
+            .values()
+            .filter_map(|handle| Some((handle.stalled_since()?, Arc::clone(handle))))
+            .collect();
+        silent.sort_unstable_by_key(|(since, _)| *since);
+        let mut count = 0_usize;
+        for (_, handle) in silent {
+            if self.output.is_relieved() {
+                break;
+            }
+            handle.cut_off();
+            count += 1;
+        }
+        tracing::warn!(
+            clients = count,
+            "clients that don't read what they asked for were cut off: it took too much memory"
+        );
+    }
+
     /// Registers a connection. Without a socket, its own task sends what its handle is given.
     pub fn open_connection(
         &self,
@@ -116,7 +171,8 @@ impl State {
     ) -> Arc<ConnectionHandle> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let sent_bytes = self.stats.sent_bytes.clone();
-        let handle = Arc::new(ConnectionHandle::new(id, peer, socket, sent_bytes));
+        let handle =
+            Arc::new(ConnectionHandle::new(id, peer, socket, sent_bytes, self.output.clone()));
         self.connections.lock().insert(id, Arc::clone(&handle));
         if self.draining.load(Ordering::Acquire) {
             handle.close();

@@ -95,6 +95,7 @@ fn job(path: Box<str>, session: &Arc<Session>) -> Job {
         received: Instant::now(),
         sampled: false,
         bytes: 0,
+        room: None,
     }
 }
 

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use metrics::Counter;
 use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
 
+use super::output::{OutputTotal, Share};
 use crate::limits;
 use crate::zookeeper::auth::{Identities, identities_of_peer};
 use crate::zookeeper::io_threads::Courier;
 use crate::zookeeper::session::Session;
 
 /// What waits to be sent, and the socket that it goes to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
@@ -31,9 +33,32 @@ struct Outbox {
     awaits_writer: bool,
     /// Close once everything is sent.
     closing: bool,
+    /// What of it all connections together must bear.
+    share: Share,
 }
 
 impl Outbox {
+    fn new(socket: Option<OwnedWriteHalf>, total: OutputTotal) -> Self {
+        Outbox {
+            bytes: Vec::new(),
+            sent: 0,
+            taken: 0,
+            socket,
+            waker: None,
+            awaits_writer: false,
+            closing: false,
+            share: Share::new(total),
+        }
+    }
+
+    /// Forgets what waits, and lets the connection end.
+    fn cut_off(&mut self) {
+        self.bytes = Vec::new();
+        self.sent = 0;
+        self.closing = true;
+        self.share.clear();
+    }
+
     fn waiting(&self) -> usize {
         self.bytes.len() - self.sent + self.taken
     }
@@ -41,6 +66,7 @@ impl Outbox {
     /// Sends as much as the socket takes; says whether that was all.
     fn flush(&mut self, sent_bytes: &Counter) -> io::Result<bool> {
         let Some(socket) = &self.socket else { return Ok(self.bytes.is_empty()) };
+        let before = self.sent;
         while self.sent < self.bytes.len() {
             match socket.try_write(&self.bytes[self.sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -48,11 +74,15 @@ impl Outbox {
                     self.sent += count;
                     sent_bytes.increment(count as u64);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.share.stalled(self.bytes.len() - self.sent, self.sent > before);
+                    return Ok(false);
+                }
                 Err(error) => return Err(error),
             }
         }
         self.sent = 0;
+        self.share.clear();
         if self.bytes.capacity() > limits::OUTPUT_BYTES_KEPT {
             self.bytes = Vec::new();
         }
@@ -95,13 +125,14 @@ impl ConnectionHandle {
         peer: SocketAddr,
         socket: Option<OwnedWriteHalf>,
         sent_bytes: Counter,
+        output: OutputTotal,
     ) -> Self {
         ConnectionHandle {
             id,
             peer,
             session: OnceLock::new(),
             identities: Mutex::new(identities_of_peer(peer.ip())),
-            outbox: Mutex::new(Outbox { socket, ..Outbox::default() }),
+            outbox: Mutex::new(Outbox::new(socket, output)),
             pending: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
             touched: AtomicBool::new(false),
@@ -166,7 +197,10 @@ impl ConnectionHandle {
     /// Its task ends.
     pub fn set_gone(&self) {
         self.gone.store(true, Ordering::Release);
-        *self.outbox.lock() = Outbox { closing: true, ..Outbox::default() };
+        let mut outbox = self.outbox.lock();
+        outbox.cut_off();
+        outbox.taken = 0;
+        (outbox.socket, outbox.waker) = (None, None);
     }
 
     /// Takes back the socket's writing half, which is closed with the connection.
@@ -183,12 +217,12 @@ impl ConnectionHandle {
         }
         if outbox.waiting() > limits::OUTPUT_BYTES_MAX {
             tracing::debug!(peer = %self.peer, "closed: the client doesn't read its output");
-            outbox.bytes = Vec::new();
-            outbox.sent = 0;
-            outbox.closing = true;
+            outbox.cut_off();
             return;
         }
         write(&mut outbox.bytes);
+        let waiting = outbox.waiting();
+        outbox.share.grown(waiting);
         self.sent.fetch_add(packets, Ordering::Relaxed);
     }
 
@@ -259,7 +293,29 @@ impl ConnectionHandle {
         }
         std::mem::swap(&mut outbox.bytes, sending);
         outbox.taken = sending.len();
+        if sending.is_empty() {
+            outbox.share.clear();
+        }
         outbox.closing
+    }
+
+    /// For its own task, where that sends: the socket is full; `progress` says whether it took some
+    /// just now.
+    pub(super) fn note_full_socket(&self, progress: bool) {
+        let mut outbox = self.outbox.lock();
+        let waiting = outbox.waiting();
+        outbox.share.stalled(waiting, progress);
+    }
+
+    /// Since when its client has read nothing of what waits for it.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.outbox.lock().share.since()
+    }
+
+    /// Forgets what waits for it, and closes it.
+    pub fn cut_off(&self) {
+        self.outbox.lock().cut_off();
+        self.wake();
     }
 
     /// For its own task: so much has been sent.
@@ -305,7 +361,8 @@ mod tests {
     use super::*;
 
     fn handle() -> ConnectionHandle {
-        ConnectionHandle::new(1, "127.0.0.1:1".parse().unwrap(), None, Counter::noop())
+        let output = OutputTotal::new(limits::OUTPUT_BYTES_TOTAL_MAX);
+        ConnectionHandle::new(1, "127.0.0.1:1".parse().unwrap(), None, Counter::noop(), output)
     }
 
     #[test]

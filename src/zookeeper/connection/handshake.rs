@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::input::Front;
 use super::{Connection, Phase, Step, clamp_timeout};
+use crate::limits;
 use crate::zookeeper::command;
 use crate::zookeeper::pipeline::queue::{Job, Task};
 use crate::zookeeper::proto::handshake::{ConnectRequest, ConnectResponse};
@@ -19,7 +20,8 @@ impl Connection {
             self.handle.send(1, |out| out.extend_from_slice(answer.as_bytes()));
             return self.finish();
         }
-        let frame = match self.input.front(self.state.config.jute_max_buffer) {
+        let longest = self.state.config.jute_max_buffer.min(limits::HANDSHAKE_BYTES_MAX);
+        let frame = match self.input.front(longest) {
             Front::Frame(frame) => frame,
             Front::Incomplete => return Step::NeedInput,
             Front::BadLength(length) => {
@@ -36,6 +38,10 @@ impl Connection {
         };
         self.state.stats.packets_received.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.handle.count_received(1);
+        if !self.state.admits_session(request.session_id != 0) {
+            tracing::debug!("closed: too many clients open sessions at once");
+            return self.finish();
+        }
         let last_zxid = self.state.database.read().tree.last_zxid();
         if request.last_zxid_seen > last_zxid {
             tracing::info!(
@@ -78,6 +84,7 @@ impl Connection {
             received: Instant::now(),
             sampled: false,
             bytes: 0,
+            room: None,
         });
         self.state.queue.submit(&mut self.jobs);
         self.phase = Phase::Opening(session);

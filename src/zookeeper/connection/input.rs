@@ -47,6 +47,12 @@ impl Input {
         }
     }
 
+    /// The length of the frame at the front, if it has not arrived whole.
+    pub(super) fn missing(&self) -> Option<usize> {
+        let (length, rest) = self.pending().split_first_chunk::<4>()?;
+        usize::try_from(i32::from_be_bytes(*length)).ok().filter(|length| *length > rest.len())
+    }
+
     /// The bytes of a frame that was found.
     pub(super) fn slice(&self, frame: std::ops::Range<usize>) -> &[u8] {
         &self.bytes[frame]
@@ -138,6 +144,7 @@ mod tests {
         feed(&mut input, &[0x00, 0x0f, 0xff, 0xff, 1]);
         assert_eq!(input.front(0xf_ffff), Front::Incomplete);
         assert_eq!(input.front(0xf_fffe), Front::BadLength(0xf_ffff));
+        assert_eq!(input.missing(), Some(0xf_ffff));
         assert_eq!(input.bytes.len(), limits::INPUT_BYTES_MIN);
         let mut input = Input::new();
         feed(&mut input, &[0xff; 4]);

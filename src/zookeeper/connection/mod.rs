@@ -8,9 +8,12 @@ mod authentication;
 pub mod handle;
 mod handshake;
 mod input;
+pub mod memory;
+pub mod output;
 mod requests;
 mod security;
 mod stream;
+pub mod throttle;
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,6 +31,7 @@ use tracing::Instrument as _;
 
 use self::handle::ConnectionHandle;
 use self::input::Input;
+use self::memory::Arrival;
 use self::security::Opened;
 pub use self::security::Security;
 use self::stream::Stream;
@@ -114,6 +118,8 @@ struct Connection {
     sasl: Option<Exchange>,
     /// Runs while a handshake or the end is waited for.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// A large request that is arriving.
+    arrival: Arrival,
     jobs: Vec<Job>,
     deferred_reads: usize,
     requests: u64,
@@ -136,6 +142,7 @@ impl Connection {
             input: Input::new(),
             phase: Phase::New,
             deadline: None,
+            arrival: Arrival::default(),
             jobs: Vec::new(),
             deferred_reads: 0,
             requests: 0,
@@ -150,6 +157,9 @@ impl Connection {
             }
             let Poll::Ready(closing) = stream.poll_flush(&self.handle, context)? else {
                 // A client that is gone without a word must not hold its connection for ever.
+                if self.state.output.is_over() {
+                    self.state.cut_off_silent_readers();
+                }
                 let given_up =
                     self.handle.is_closing() && self.poll_deadline(limits::CLOSE_TIMEOUT, context);
                 return if given_up { Poll::Ready(Ok(End::ByServer)) } else { Poll::Pending };
@@ -173,6 +183,16 @@ impl Connection {
                         && self.poll_deadline(limits::HANDSHAKE_TIMEOUT, context)
                     {
                         tracing::debug!("no handshake in time");
+                        return Poll::Ready(Ok(End::ByServer));
+                    }
+                    if let Some(length) = self.input.missing()
+                        && self.state.large_requests.concern(length)
+                        && !ready!(self.arrival.poll(length, &self.state.large_requests, context))
+                    {
+                        tracing::debug!(
+                            length,
+                            "closed: a large request that did not arrive in time"
+                        );
                         return Poll::Ready(Ok(End::ByServer));
                     }
                     if ready!(self.poll_receive(stream, context))? == 0 {

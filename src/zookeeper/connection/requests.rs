@@ -60,7 +60,11 @@ impl Connection {
             };
             let burst = burst.get_or_insert_with(|| Burst::new(&state, &handle, session));
             match self.request(burst, frame.clone()) {
-                Next::Continue => self.input.take_to(frame.end),
+                Next::Continue => {
+                    self.input.take_to(frame.end);
+                    // What was answered here needs it no more.
+                    drop(self.arrival.done());
+                }
                 Next::Wait => break Step::Wait,
                 Next::Finish => {
                     self.phase = Phase::Finished;
@@ -200,6 +204,7 @@ impl Connection {
             received: burst.received,
             sampled: self.requests % DURATION_SAMPLING == 1,
             bytes: bytes.len(),
+            room: self.arrival.done(),
         });
         if op == OpCode::CloseSession { Next::Finish } else { Next::Continue }
     }

@@ -94,10 +94,16 @@ impl Tls {
         handle: &Arc<ConnectionHandle>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
+        let mut progress = false;
         loop {
             while self.sent < self.sending.len() {
                 let bytes = &self.sending[self.sent..];
-                let count = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+                let Poll::Ready(count) = Pin::new(&mut self.stream).poll_write(context, bytes)?
+                else {
+                    handle.note_full_socket(progress);
+                    return Poll::Pending;
+                };
+                progress = true;
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }

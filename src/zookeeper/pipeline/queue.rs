@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::limits;
 use crate::zookeeper::auth::Identities;
 use crate::zookeeper::connection::handle::ConnectionHandle;
+use crate::zookeeper::connection::memory::Room;
 use crate::zookeeper::proto::OpCode;
 use crate::zookeeper::proto::request::WriteRequest;
 use crate::zookeeper::session::Session;
@@ -56,6 +57,8 @@ pub struct Job {
     pub sampled: bool,
     /// Bytes of the request, for the budget.
     pub bytes: usize,
+    /// What a large request takes of the memory that all of them share.
+    pub room: Option<Room>,
 }
 
 #[derive(Debug, Default)]
@@ -173,6 +176,7 @@ mod tests {
                 received: Instant::now(),
                 sampled: false,
                 bytes: 10,
+                room: None,
             })
             .collect()
     }

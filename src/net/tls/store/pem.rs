@@ -2,20 +2,21 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pkcs8::EncryptedPrivateKeyInfoRef;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::Identity;
+use super::{Identity, pkcs12};
 
 /// The first key, and all certificates in their order. A key may be PKCS#8, plain or encrypted, or
 /// in the older forms of RSA (PKCS#1) and elliptic curves (SEC1).
 pub(super) fn identity(text: &[u8], password: &str) -> Result<Identity, String> {
+    // First: it has more to say of a key that can't be read.
+    let key = key(text, password)?;
     let chain = certificates(text)?;
     if chain.is_empty() {
         return Err("it has no certificate".to_owned());
     }
-    Ok(Identity { chain, key: key(text, password)? })
+    Ok(Identity { chain, key })
 }
 
 /// All certificates of a file, in their order.
@@ -36,12 +37,11 @@ fn malformed(error: &pem::Error) -> String {
 
 fn key(text: &[u8], password: &str) -> Result<PrivateKeyDer<'static>, String> {
     if let Some(der) = encrypted_section(text)? {
-        let info = EncryptedPrivateKeyInfoRef::try_from(der.as_slice())
-            .map_err(|_| "its key is encrypted in a way other than PBES2".to_owned())?;
-        let plain = info.decrypt(password).map_err(|_| {
-            "its key can't be decrypted: the password is wrong, or the cipher is not AES".to_owned()
-        })?;
-        return Ok(PrivatePkcs8KeyDer::from(plain.as_bytes().to_vec()).into());
+        let key = pkcs12::unlock(&der, password).ok_or(
+            "its key can't be decrypted: the password is wrong, or the cipher is neither AES \
+             (PBES2) nor Triple-DES",
+        )?;
+        return Ok(PrivatePkcs8KeyDer::from(key).into());
     }
     if find(text, b"Proc-Type: 4,ENCRYPTED").is_some() {
         return Err(

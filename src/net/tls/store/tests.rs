@@ -183,7 +183,7 @@ fn errors_say_what_is_wrong_and_show_no_key() {
     for (text, expected) in [
         (server.pem.clone(), "it has no private key"),
         (server.key_pem.clone(), "it has no certificate"),
-        (String::new(), "it has no certificate"),
+        (String::new(), "it has no private key"),
         (format!("{}{encrypted}", server.pem), "the password is wrong"),
         (format!("{}{}", server.pem, cut(&server.key_pem)), "PEM"),
         (format!("{}{}", server.pem, cut(&encrypted)), "PEM"),
