@@ -127,7 +127,13 @@ impl Life {
         let id = self.next_connection;
         self.next_connection += 1;
         let peer = "127.0.0.1:1".parse().unwrap();
-        let handle = Arc::new(ConnectionHandle::new(id, peer, None, Counter::noop()));
+        let handle = Arc::new(ConnectionHandle::new(
+            id,
+            peer,
+            None,
+            Counter::noop(),
+            self.state.output.clone(),
+        ));
         self.state.connections.lock().insert(id, Arc::clone(&handle));
         handle
     }

@@ -492,5 +492,6 @@ fn job(
         received: Instant::now(),
         sampled: false,
         bytes: 10,
+        room: None,
     }
 }
