@@ -164,5 +164,7 @@ mod tests {
         assert_eq!(cells((None, None)), "–");
         assert_eq!(ratio((Some(1.0), Some(4.0))), "0.25");
         assert_eq!(ratio((Some(1.0), Some(0.0))), "–");
+        assert_eq!(echo(Some(3.0), Some(2.0)), "2.00, 1.50");
+        assert_eq!(echo(Some(3.0), None), "–");
     }
 }

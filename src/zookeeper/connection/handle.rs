@@ -378,6 +378,15 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_delivers_to_it_once() {
+        let handle = handle();
+        assert!(handle.touch());
+        assert!(!handle.touch(), "a delivery is to follow already");
+        handle.deliver();
+        assert!(handle.touch());
+    }
+
+    #[test]
     fn nothing_is_sent_after_a_close() {
         let handle = handle();
         handle.send(1, |out| out.push(1));

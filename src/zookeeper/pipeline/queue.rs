@@ -206,6 +206,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_is_taken_after_the_wake() {
+        let queue = Queue::new(100);
+        let mut batch = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                queue.put(&mut jobs(2));
+                queue.put(&mut jobs(1));
+                queue.wake();
+            });
+            while batch.len() < 3 {
+                let mut more = Vec::new();
+                assert!(queue.take(&mut more));
+                batch.append(&mut more);
+            }
+        });
+        assert_eq!((batch.len(), queue.outstanding()), (3, 3));
+    }
+
+    #[test]
     fn it_is_full_by_requests_and_by_bytes() {
         let queue = Queue::new(2);
         queue.submit(&mut jobs(1));
