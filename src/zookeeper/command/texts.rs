@@ -14,8 +14,9 @@ const MODE: &str = "standalone";
 /// `srvr`; with the list of connections it is `stat`.
 pub(super) fn server(state: &State, with_clients: bool) -> String {
     let mut text = format!("Zookeeper version: {VERSION}\n");
-    let connections: Vec<_> = state.connections.lock().values().cloned().collect();
+    let mut connections: Vec<_> = state.connections.lock().values().cloned().collect();
     if with_clients {
+        connections.sort_unstable_by_key(|connection| connection.id());
         text.push_str("Clients:\n");
         for connection in &connections {
             let (received, sent) = connection.packets();
