@@ -93,6 +93,7 @@ impl StatsTrack {
     }
 
     /// The same with so many nodes and bytes more.
+    #[must_use]
     pub fn plus(mut self, count: i64, bytes: i64) -> Self {
         self.set(COUNT, self.count().saturating_add(count));
         self.set(BYTES, self.bytes().saturating_add(bytes));

@@ -30,10 +30,10 @@ impl DataTree {
 
     /// A node was deleted.
     pub(super) fn quota_after_delete(&mut self, path: &str, bytes: usize) {
-        if let Some((subject, LIMITS)) = quota::subject(path) {
-            if self.quotas.remove(subject) {
-                self.quota_lengths.remove(subject);
-            }
+        if let Some((subject, LIMITS)) = quota::subject(path)
+            && self.quotas.remove(subject)
+        {
+            self.quota_lengths.remove(subject);
         }
         self.quota_add(path, -1, -length(bytes));
     }
