@@ -23,6 +23,8 @@ LONG = bool(os.environ.get("COMPAT_LONG"))
 LIVES = [("zookeeper", "stop"), ("doorkeeper", "stop"), ("zookeeper", "kill"), ("doorkeeper", "kill"), ("zookeeper", "stop")]
 LIVES = LIVES * 3 if LONG else LIVES
 SESSION_SECONDS = 40
+# kazoo by itself waits ever longer between its attempts, up to a minute: longer than a session lives.
+RECONNECT = {"max_tries": -1, "delay": 0.1, "max_delay": 1.0}
 WRITERS = 3
 PARTITIONS = 2
 
@@ -34,7 +36,7 @@ class Member:
         self.states, self.value, self.failure = [], 0, None
         self.stopping = threading.Event()
         self.root = f"/load/{number}"
-        self.client = KazooClient(address, timeout=SESSION_SECONDS)
+        self.client = KazooClient(address, timeout=SESSION_SECONDS, connection_retry=RECONNECT)
         self.client.add_listener(self.states.append)
         self.client.start(60)
         self.session = self.client.client_id
@@ -80,7 +82,7 @@ class Member:
     def check(self, looking):
         """The same session, its ephemeral and its lock; all that was acknowledged is there."""
         assert self.failure is None, self.failure
-        assert KazooState.LOST not in self.states
+        assert KazooState.LOST not in self.states, f"{self.root} lost its session: {self.states}"
         assert self.client.client_id == self.session
         known = self.value
         names = set(looking.get_children(self.root))
@@ -118,7 +120,7 @@ def test_zookeeper_doorkeeper_zookeeper(folder):
     try:
         with Cluster(folder, zookeeper, 1, replicas) as cluster:
             cluster.create("load", PARTITIONS, replicas=1)
-            looking = KazooClient(zookeeper.coordinator, timeout=SESSION_SECONDS)
+            looking = KazooClient(zookeeper.coordinator, timeout=SESSION_SECONDS, connection_retry=RECONNECT)
             looking.start(60)
             looking.create("/watched", b"0")
             looking.create("/parent", b"", acl=[make_digest_acl("user", "secret", all=True), *OPEN_ACL_UNSAFE])
@@ -129,6 +131,8 @@ def test_zookeeper_doorkeeper_zookeeper(folder):
                     if number:
                         server.start()
                         wait_for("everybody is back", lambda: all(member.client.connected for member in members) and looking.connected)
+                        for member in members:
+                            member.check(looking)
                         compare(before, quiet(server))
                     for member in members:
                         reached = member.value + 20
