@@ -4,6 +4,7 @@ import os
 import socket
 import time
 
+import pytest
 from kazoo.testing.common import ZookeeperCluster
 
 START_SECONDS = 60
@@ -19,6 +20,11 @@ def serves(server):
         return False
 
 
+def log_tail():
+    with open(os.environ["SUITE_LOG"], encoding="utf-8", errors="replace") as log:
+        return "".join(log.readlines()[-5:])
+
+
 def start(cluster):
     for server in cluster:
         server.run()
@@ -26,7 +32,8 @@ def start(cluster):
     for server in cluster:
         while not serves(server):
             if server.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the server does not start: see {os.environ.get('SUITE_LOG')}")
+                # Each test would wait for it anew.
+                pytest.exit(f"the server does not start:\n{log_tail()}", returncode=1)
             time.sleep(0.02)
 
 

@@ -1,18 +1,20 @@
-//! Which client certificates are good: rustls' own check against the trust store, and certificates
-//! that are themselves in it.
+//! Which client certificates are good: rustls' own check against the trust store, certificates that
+//! are themselves in it, and those of X.509 version 1 that one of it issued.
 
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ProtocolVersion,
+    RootCertStore, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::version1;
 
 /// A verifier with these roots; `mandatory` where a client must show a certificate.
 pub(super) fn verifier(
@@ -24,10 +26,11 @@ pub(super) fn verifier(
     for certificate in &trusted {
         roots.add(certificate.clone()).map_err(|error| error.to_string())?;
     }
+    let algorithms = provider.signature_verification_algorithms;
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let builder = if mandatory { builder } else { builder.allow_unauthenticated() };
     let chains = builder.build().map_err(|error| error.to_string())?;
-    Ok(Arc::new(Verifier { chains, trusted }))
+    Ok(Arc::new(Verifier { chains, trusted, algorithms }))
 }
 
 /// As in Java, a certificate that is itself in the trust store is good, though it may be one that
@@ -37,6 +40,7 @@ pub(super) fn verifier(
 struct Verifier {
     chains: Arc<dyn ClientCertVerifier>,
     trusted: Vec<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientCertVerifier for Verifier {
@@ -61,6 +65,11 @@ impl ClientCertVerifier for Verifier {
         if self.trusted.iter().any(|trusted| trusted == end_entity) {
             return check_validity(end_entity, now).map(|()| ClientCertVerified::assertion());
         }
+        if let Some(certificate) = version1::parse(end_entity) {
+            check_validity(end_entity, now)?;
+            return version1::check_issuer(&certificate, &self.trusted, &self.algorithms)
+                .map(|()| ClientCertVerified::assertion());
+        }
         self.chains.verify_client_cert(end_entity, intermediates, now)
     }
 
@@ -70,6 +79,10 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if let Some(old) = version1::parse(certificate) {
+            let version = ProtocolVersion::TLSv1_2;
+            return version1::check_handshake(version, message, &old, signature, &self.algorithms);
+        }
         self.chains.verify_tls12_signature(message, certificate, signature)
     }
 
@@ -79,6 +92,10 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if let Some(old) = version1::parse(certificate) {
+            let version = ProtocolVersion::TLSv1_3;
+            return version1::check_handshake(version, message, &old, signature, &self.algorithms);
+        }
         self.chains.verify_tls13_signature(message, certificate, signature)
     }
 

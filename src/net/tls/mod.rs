@@ -5,6 +5,7 @@ mod client;
 pub mod options;
 mod reload;
 pub mod store;
+mod version1;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use rustls::ServerConfig;
 use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -173,7 +175,8 @@ fn server_config(config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
         (ClientAuth::None, _) => builder.with_no_client_auth(),
         (auth, Some(trust_store)) => {
             let trusted = store::trusted(trust_store)?;
-            let verifier = client::verifier(trusted, auth == ClientAuth::Need, provider)
+            let mandatory = auth == ClientAuth::Need;
+            let verifier = client::verifier(trusted, mandatory, Arc::clone(&provider))
                 .map_err(|reason| unusable(&trust_store.path, reason))?;
             builder.with_client_cert_verifier(verifier)
         }
@@ -183,8 +186,11 @@ fn server_config(config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
             return Err(unusable(&config.key_store.path, reason));
         }
     };
-    let config = builder
-        .with_single_cert(identity.chain, identity.key)
+    let own = provider
+        .key_provider
+        .load_private_key(identity.key)
+        .map(|key| CertifiedKey::new(identity.chain, key))
+        .and_then(|own| version1::check_own(&own).map(|()| own))
         .map_err(|error| unusable(&config.key_store.path, error.to_string()))?;
-    Ok(Arc::new(config))
+    Ok(Arc::new(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)))))
 }
