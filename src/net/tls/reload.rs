@@ -29,7 +29,7 @@ impl TlsServer {
             match tokio::task::spawn_blocking(look).await {
                 Ok(None) => {}
                 Ok(Some(Ok(()))) => {
-                    tracing::info!("certificates read anew: their files have changed")
+                    tracing::info!("certificates read anew: their files have changed");
                 }
                 Ok(Some(Err(error))) => tracing::warn!(
                     %error,

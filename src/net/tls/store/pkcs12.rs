@@ -72,7 +72,9 @@ fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
         bytes.push(0x80 | u8::try_from(short.len()).unwrap_or(4));
     }
     bytes.extend_from_slice(short);
-    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    for part in parts {
+        bytes.extend_from_slice(part);
+    }
     bytes
 }
 
