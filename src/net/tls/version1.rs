@@ -112,7 +112,7 @@ mod tests {
     /// The length of the value at the front of `der`, and of its header.
     fn lengths(der: &[u8]) -> (usize, usize) {
         match der[1] {
-            short @ ..0x80 => (2, usize::from(short)),
+            short @ ..=0x7f => (2, usize::from(short)),
             0x81 => (3, usize::from(der[2])),
             0x82 => (4, usize::from(der[2]) << 8 | usize::from(der[3])),
             other => panic!("length of {other:#x}"),
