@@ -23,6 +23,9 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// The part of it that is kept for the coordinator when a broker of the same process stops first.
 pub const COORDINATOR_DRAIN_RESERVE: Duration = Duration::from_secs(1);
 
+/// With fewer files that may be open, a start says so.
+pub const OPEN_FILES_ENOUGH: u64 = 4_096;
+
 /// Connections of the HTTP endpoint.
 pub const HTTP_CONNECTIONS_MAX: usize = 64;
 
@@ -180,6 +183,13 @@ pub const AUDIT_COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Bytes of one token of a SASL exchange, as the JDK's DIGEST-MD5 has it.
 pub const SASL_TOKEN_BYTES_MAX: usize = 4_096;
+
+/// Bytes of the answer to a four-letter word, and of the lists in an answer of the AdminServer: what
+/// is beyond is left out, and said to be.
+pub const COMMAND_OUTPUT_BYTES_MAX: usize = 4 << 20;
+
+/// Top-level znodes that ZooKeeper's per-namespace metrics tell apart.
+pub const NAMESPACES_MAX: usize = 100;
 
 /// Watches that one connection may have; beyond it the connection is closed.
 pub const WATCHES_PER_CONNECTION_MAX: usize = 1 << 20;

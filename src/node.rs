@@ -240,11 +240,20 @@ impl From<SocketAddr> for ListenAddress {
 /// usual soft limit of 1,024 is there for programs that use `select`.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum
+    let before = getrlimit(Resource::Nofile);
+    if before.current != before.maximum
         && let Err(error) =
-            setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+            setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum })
     {
-        tracing::debug!(%error, "can't raise the limit of open files");
+        tracing::warn!(%error, "can't raise the limit of open files");
+    }
+    let files = getrlimit(Resource::Nofile).current;
+    match files {
+        Some(files) if files < limits::OPEN_FILES_ENOUGH => tracing::warn!(
+            files,
+            "few files may be open: each connection takes one (raise the hard limit, LimitNOFILE)"
+        ),
+        Some(files) => tracing::info!(files, "files that may be open"),
+        None => tracing::info!("any number of files may be open"),
     }
 }

@@ -353,11 +353,16 @@ impl CoordinatorConfig {
     }
 }
 
+/// The word that asks whether a server is read-only.
+const ISRO: &str = "isro";
+
 /// `4lw.commands.whitelist`, which `readonlymode.enabled` adds `isro` to (`FourLetterCommands`).
 fn four_letter_whitelist(settings: &mut Settings) -> Vec<String> {
     let mut words = settings.list(Owner::Coordinator, "4lw.commands.whitelist");
-    if settings.flag(Owner::Coordinator, "readonlymode.enabled") {
-        words.push("isro".to_owned());
+    if settings.flag(Owner::Coordinator, "readonlymode.enabled")
+        && !words.contains(&ISRO.to_owned())
+    {
+        words.push(ISRO.to_owned());
     }
     words
 }

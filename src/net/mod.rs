@@ -1,11 +1,13 @@
 //! Listeners, TLS, connection caps and drain, shared by both protocols.
 
 mod bind;
+mod http;
 mod permit;
 mod serve;
 pub mod tls;
 
 pub use bind::{BindError, bind, bind_with_backlog, keep_alive, machine_name};
+pub use http::{HttpListener, HttpPeer};
 pub use permit::{ConnectionLimits, ConnectionPermit, ListenerTotal};
 pub use serve::{drain, serve, serve_within};
 

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Serialize;
+
+use crate::zookeeper::server::Coordinator;
 
 use super::{Node, reachable};
 use crate::durable_file;
@@ -17,6 +20,10 @@ struct Ready {
     brokers: Vec<Member>,
     gateways: Vec<Member>,
     http: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -28,6 +35,10 @@ struct Member {
 /// Writes the file as a whole or not at all. A socket on every interface shows as the loopback
 /// address, under which whoever reads the file reaches it.
 pub(super) fn write(path: &Path, node: &Node) -> io::Result<()> {
+    let of_coordinator = |address: fn(&Coordinator) -> Option<SocketAddr>| {
+        let address = address(node.coordinator.as_ref()?)?;
+        Some(reachable(address).to_string())
+    };
     let ready = Ready {
         pid: std::process::id(),
         coordinator: node
@@ -48,6 +59,8 @@ pub(super) fn write(path: &Path, node: &Node) -> io::Result<()> {
             .collect(),
         gateways: Vec::new(),
         http: node.http.as_ref().map(|http| reachable(http.address()).to_string()),
+        admin: of_coordinator(Coordinator::admin_address),
+        metrics: of_coordinator(Coordinator::metrics_address),
     };
     let mut json = serde_json::to_vec(&ready)?;
     json.push(b'\n');

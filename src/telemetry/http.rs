@@ -1,11 +1,6 @@
 //! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz` and a page that names them.
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -13,10 +8,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Health;
@@ -24,7 +15,7 @@ use super::process::ProcessMetrics;
 use super::recorder::run_hooks;
 use crate::config::ListenAddress;
 use crate::limits;
-use crate::net::{self, BindError};
+use crate::net::{self, BindError, HttpListener};
 
 const INDEX: &str = "<!doctype html><title>doorkeeper</title><h1>doorkeeper</h1><ul>\
     <li><a href=\"/metrics\">/metrics</a>: for Prometheus\
@@ -67,10 +58,7 @@ impl HttpServer {
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .with_state(sources);
-        let listener = CappedListener {
-            listener,
-            places: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS_MAX)),
-        };
+        let listener = HttpListener::new(listener, limits::HTTP_IDLE_MAX);
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(async move {
             tokio::select! {
@@ -105,91 +93,3 @@ async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, report)
 }
-
-/// Accepts no more connections than it has places; further ones wait in the kernel.
-struct CappedListener {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
-}
-
-impl axum::serve::Listener for CappedListener {
-    type Io = TimedStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (TimedStream, SocketAddr) {
-        let mut backoff = limits::ACCEPT_BACKOFF_MIN;
-        loop {
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-                // The semaphore is never closed.
-                std::future::pending::<()>().await;
-                continue;
-            };
-            match self.listener.accept().await {
-                Ok((stream, peer)) => return (TimedStream::new(stream, place), peer),
-                Err(error) => {
-                    tracing::debug!(%error, "HTTP connection not accepted");
-                    tokio::time::sleep(backoff).await;
-                    backoff = (backoff * 2).min(limits::ACCEPT_BACKOFF_MAX);
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that ends when nothing was answered on it for [`limits::HTTP_IDLE_MAX`], however
-/// slowly its requests drip in.
-struct TimedStream {
-    stream: TcpStream,
-    deadline: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl TimedStream {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
-        let deadline = Box::pin(tokio::time::sleep(IDLE));
-        TimedStream { stream, deadline, _place: place }
-    }
-}
-
-impl AsyncRead for TimedStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.deadline.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for TimedStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if matches!(written, Poll::Ready(Ok(_))) {
-            self.deadline.as_mut().reset(Instant::now() + IDLE);
-        } else if written.is_pending() && self.deadline.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-const IDLE: Duration = limits::HTTP_IDLE_MAX;

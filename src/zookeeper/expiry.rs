@@ -1,6 +1,7 @@
 //! The session timer: hands sessions whose time is over to the writer, which closes them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,8 @@ pub async fn run(state: Arc<State>, stop: CancellationToken) {
         }
         let expired = state.sessions.lock().expire(due);
         if !expired.is_empty() {
+            let count = expired.len() as u64;
+            state.stats.server.stale_sessions_expired.fetch_add(count, Ordering::Relaxed);
             let mut jobs: Vec<Job> = expired.into_iter().map(close).collect();
             state.queue.submit(&mut jobs);
         }

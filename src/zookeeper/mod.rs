@@ -6,6 +6,7 @@
 //! told.
 
 pub mod acl;
+pub mod admin;
 pub mod audit;
 pub mod auth;
 pub mod command;

@@ -4,18 +4,20 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admin::Endpoints;
 use super::audit::Audit;
 use super::io_threads::IoThreads;
 use super::listeners::Listeners;
 use super::pipeline::Pipeline;
 use super::session::{SessionTracker, first_session_id};
 use super::state::State;
+use super::stats::microseconds;
 use super::storage::{Disk, FileSystem, Storage, StorageConfig, StorageError};
 use super::{expiry, sweep};
 use crate::config::CoordinatorConfig;
@@ -49,6 +51,8 @@ pub struct Coordinator {
     state: Arc<State>,
     client_address: SocketAddr,
     secure_client_address: Option<SocketAddr>,
+    /// Those of the AdminServer and of the metrics page.
+    addresses: (Option<SocketAddr>, Option<SocketAddr>),
     stop: CancellationToken,
     connections: TaskTracker,
     services: TaskTracker,
@@ -79,7 +83,10 @@ impl Coordinator {
         let listeners = Listeners::bind(&config).await?;
         let client_address = listeners.client_address;
         let secure_client_address = listeners.secure_client_address;
+        let endpoints = Endpoints::bind(&config)?;
+        let addresses = endpoints.addresses();
         let storage_config = StorageConfig::from(&config);
+        let begun = Instant::now();
         let opened =
             tokio::task::spawn_blocking(move || Storage::open_on(&storage_config, disk)).await;
         let (storage, database) =
@@ -101,7 +108,13 @@ impl Coordinator {
         let state = State::new(config, database, sessions, storage.snapshot_writer());
         let state = Arc::new(state);
         state.client_port.store(client_address.port(), Ordering::Relaxed);
+        let secure_port = secure_client_address.map_or(0, |address| address.port());
+        state.secure_client_port.store(secure_port, Ordering::Relaxed);
         state.config_hidden.store(storage.recovery().member, Ordering::Relaxed);
+        let (server, recovery) = (&state.stats.server, storage.recovery());
+        server.dbinittime.record(microseconds(begun.elapsed()), 1);
+        server.startup_txns_loaded.record(recovery.replayed, 1);
+        server.digest_mismatches_count.store(recovery.digest_mismatches, Ordering::Relaxed);
         set_gauges_on_scrape(&state);
         if let Some(config) = &state.config.audit {
             let audit = Audit::start(config, state.stats.audit_dropped.clone());
@@ -126,7 +139,9 @@ impl Coordinator {
             .map_err(|error| StartError::System(format!("no thread for connections: {error}")))?;
         let io_threads = Arc::new(io_threads);
         listeners.serve(&state, &stop, &io_threads, &connections, &services);
+        endpoints.serve(&state, &stop);
         Ok(Coordinator {
+            addresses,
             state,
             client_address,
             secure_client_address,
@@ -147,6 +162,16 @@ impl Coordinator {
     /// Where clients connect with TLS alone (`secureClientPort`).
     pub fn secure_client_address(&self) -> Option<SocketAddr> {
         self.secure_client_address
+    }
+
+    /// Where the AdminServer listens, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.addresses.0
+    }
+
+    /// Where the page of ZooKeeper's metrics is, if there is one.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.addresses.1
     }
 
     /// Waits until the log can't be written any more, and says why: the process must exit then.

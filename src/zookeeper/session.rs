@@ -219,6 +219,25 @@ impl SessionTracker {
         expired
     }
 
+    /// The sessions by the time at which they expire unless they are touched before, in milliseconds.
+    pub fn by_expiry(&self) -> BTreeMap<u64, Vec<i64>> {
+        let mut by_expiry: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
+        for (&id, tracked) in &self.by_id {
+            by_expiry.entry(tracked.session.expires_ms(self.tick_ms)).or_default().push(id);
+        }
+        by_expiry
+    }
+
+    /// The id that the next new session gets.
+    pub fn next_id(&self) -> i64 {
+        self.next_id
+    }
+
+    /// Every session.
+    pub fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.by_id.values().map(|tracked| &tracked.session)
+    }
+
     fn schedule(&mut self, session: &Arc<Session>) {
         let bucket = session.expires_ms(self.tick_ms);
         let tracked = Tracked { session: Arc::clone(session), bucket };

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::pipeline::control::{SnapshotTaken, SnapshotWaiter};
 use super::state::State;
+use super::stats::microseconds;
 use super::storage::{SnapshotWriter, Storage, StorageError};
 use crate::limits::SNAPSHOT_RETRY;
 
@@ -44,8 +46,14 @@ impl Snapshots {
 
     /// Begins a snapshot of this moment, with a new log behind it, unless one is being taken. To be
     /// called by the writer between two batches.
-    pub fn start(&mut self, storage: &mut Storage) -> Result<(), StorageError> {
+    /// `waiter` is told when it is on disk.
+    pub fn start(
+        &mut self,
+        storage: &mut Storage,
+        waiter: Option<SnapshotWaiter>,
+    ) -> Result<(), StorageError> {
         if self.running.swap(true, Ordering::AcqRel) {
+            tell(waiter, None);
             return Ok(());
         }
         let mut database = self.state.database.write();
@@ -55,6 +63,7 @@ impl Snapshots {
         let begin_lock = locked.elapsed();
         let Some(snapshot) = snapshot else {
             self.running.store(false, Ordering::Release);
+            tell(waiter, None);
             return Ok(());
         };
         self.state.stats.longest_fsync_us.store(0, Ordering::Relaxed);
@@ -65,9 +74,10 @@ impl Snapshots {
         let running = Arc::clone(&self.running);
         let thread = std::thread::Builder::new().name("zookeeper-snapshot".to_owned());
         let spawned = thread.spawn(move || {
-            match writer.write(&state.database, &snapshot) {
+            let taken = match writer.write(&state.database, &snapshot) {
                 Ok(info) => {
                     state.stats.snapshot_duration.record(info.duration.as_secs_f64());
+                    state.stats.server.snapshottime.record(microseconds(info.duration), 1);
                     let fsync = state.stats.longest_fsync_us.load(Ordering::Relaxed);
                     tracing::debug!(
                         zxid = format_args!("{:#x}", info.zxid),
@@ -77,6 +87,7 @@ impl Snapshots {
                         longest_fsync_ms = milliseconds(Duration::from_micros(fsync)),
                         "snapshot written"
                     );
+                    Ok(SnapshotTaken { zxid: info.zxid, path: writer.path_of(info.zxid) })
                 }
                 // The logs hold everything; only the next start takes longer.
                 Err(error) => {
@@ -86,9 +97,11 @@ impl Snapshots {
                         tracing::error!(%error, retry = ?SNAPSHOT_RETRY, "a snapshot could not be written");
                     }
                     *failed.lock() = Some(Instant::now());
+                    Err(error.to_string())
                 }
-            }
+            };
             running.store(false, Ordering::Release);
+            tell(waiter, Some(taken));
         });
         match spawned {
             Ok(thread) => self.thread = Some(thread),
@@ -110,4 +123,11 @@ impl Snapshots {
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
+}
+
+/// Tells whoever waits, if somebody does and is still there.
+fn tell(waiter: Option<SnapshotWaiter>, taken: Option<Result<SnapshotTaken, String>>) {
+    if let Some(waiter) = waiter {
+        let _ = waiter.send(taken);
+    }
 }

@@ -1,7 +1,8 @@
 //! What connections, the writer and the session timer share.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use super::connection::throttle::Throttle;
 use super::database::Database;
 use super::pipeline::queue::Queue;
 use super::session::SessionTracker;
-use super::stats::Stats;
+use super::stats::{Responses, Stats};
 use super::storage::SnapshotWriter;
 use super::watch::Watches;
 use crate::config::CoordinatorConfig;
@@ -63,12 +64,27 @@ pub struct State {
     pub disk: SnapshotWriter,
     /// The port that clients connect to.
     pub client_port: AtomicU16,
+    /// The port that they connect to with TLS; 0 is none.
+    pub secure_client_port: AtomicU16,
     /// Whether `/zookeeper/config` is served empty: it names the servers of an ensemble that this one
     /// was taken over from, and clients that follow it would go there.
     pub config_hidden: AtomicBool,
+    /// `stmk`: kept and told, as ZooKeeper's scripts expect; nothing is traced by it.
+    pub trace_mask: AtomicI64,
+    /// Digests of the tree, one in [`DIGEST_EVERY`] transactions, the newest last.
+    pub digests: Mutex<VecDeque<(i64, u64)>>,
     started: Instant,
     next_connection: AtomicU64,
 }
+
+/// After how many transactions a digest is kept for `hash` (`DataTree.DIGEST_LOG_INTERVAL`).
+pub const DIGEST_EVERY: i64 = 128;
+
+/// How many of them are kept (`DataTree.DIGEST_LOG_LIMIT`).
+pub const DIGESTS_MAX: usize = 1_024;
+
+/// `ZooTrace`'s mask before anybody sets it.
+const TRACE_MASK: i64 = 306;
 
 impl State {
     /// The state over a recovered database.
@@ -101,7 +117,10 @@ impl State {
             draining: AtomicBool::new(false),
             disk,
             client_port: AtomicU16::new(0),
+            secure_client_port: AtomicU16::new(0),
             config_hidden: AtomicBool::new(false),
+            trace_mask: AtomicI64::new(TRACE_MASK),
+            digests: Mutex::new(VecDeque::new()),
             started: Instant::now(),
             next_connection: AtomicU64::new(1),
         }
@@ -182,6 +201,7 @@ impl State {
 
     /// Forgets a connection and its watches; its session goes on until it expires.
     pub fn close_connection(&self, handle: &Arc<ConnectionHandle>) {
+        self.stats.server.responses.lock().add(&handle.responses());
         // First: the writer may be about to answer a read of this connection that watches.
         handle.set_gone();
         self.watches.lock().remove_watcher(handle.id());
@@ -200,6 +220,26 @@ impl State {
         if let Some(before) = before {
             before.close();
         }
+    }
+
+    /// Notes the digest of the tree after a transaction, one in so many.
+    pub fn note_digest(&self, zxid: i64, digest: u64) {
+        if zxid % DIGEST_EVERY == 0 {
+            let mut digests = self.digests.lock();
+            digests.push_back((zxid, digest));
+            if digests.len() > DIGESTS_MAX {
+                digests.pop_front();
+            }
+        }
+    }
+
+    /// Sizes of all answers and events, of the connections that are there and those that were.
+    pub fn responses(&self) -> Responses {
+        let mut all = *self.stats.server.responses.lock();
+        for connection in self.connections.lock().values() {
+            all.add(&connection.responses());
+        }
+        all
     }
 
     /// Leaves sockets unread from now on, and closes each connection once its replies are sent.

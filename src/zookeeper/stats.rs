@@ -1,11 +1,16 @@
 //! What the coordinator counts: handles of its metrics, made once, and the figures that the
 //! four-letter words show.
 
+mod server;
+mod summary;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
 
+pub use self::server::{Count, Namespaces, Responses, ServerMetrics, microseconds, namespace_of};
+pub use self::summary::{Distribution, Figures, Summary, quantile};
 use super::proto::OpCode;
 
 /// One in so many requests has its duration recorded: the histogram keeps each sample until it is
@@ -37,6 +42,8 @@ pub struct Stats {
     pub tls_handshakes_failed: Counter,
     pub tls_handshakes_refused: Counter,
     pub latency: Latency,
+    /// What has ZooKeeper's own names.
+    pub server: ServerMetrics,
 }
 
 /// Gauges, set by a ticker.
@@ -101,14 +108,38 @@ impl Stats {
             tls_handshakes_failed: handshakes("failed"),
             tls_handshakes_refused: handshakes("refused"),
             latency: Latency::default(),
+            server: ServerMetrics::default(),
         }
     }
 
-    /// A batch was written to the log.
-    pub fn fsynced(&self, duration: Duration) {
+    /// `srst`: latencies, packets and ZooKeeper's own metrics begin at zero again. Ours do not:
+    /// Prometheus counts from their differences.
+    pub fn reset(&self) {
+        self.latency.reset();
+        self.packets_received.store(0, Ordering::Relaxed);
+        self.packets_sent.store(0, Ordering::Relaxed);
+        self.server.reset();
+    }
+
+    /// A batch was written to the log and fsynced, which took `duration`; longer than `threshold` is a
+    /// warning.
+    pub fn fsynced(&self, duration: Duration, threshold: Duration) {
         self.fsync_duration.record(duration.as_secs_f64());
-        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.longest_fsync_us.fetch_max(us, Ordering::Relaxed);
+        self.server.fsynctime.record(microseconds(duration), 1);
+        self.longest_fsync_us.fetch_max(microseconds(duration), Ordering::Relaxed);
+        if duration > threshold {
+            self.server.fsync_threshold_exceed_count.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(?duration, "the disk is slow: fsync of the transaction log");
+        }
+    }
+
+    /// A batch of so many transactions is durable, so long after the writer took it.
+    pub fn batch_done(&self, transactions: usize, duration: Duration) {
+        let transactions = transactions as u64;
+        if transactions > 0 {
+            self.server.sync_processor_batch_size.record(transactions, 1);
+            self.server.propagation_latency.record(microseconds(duration), transactions);
+        }
     }
 
     /// A request came.
@@ -198,47 +229,24 @@ fn describe() {
 }
 
 /// The least, mean and greatest latency since the start, as `srvr` shows them in milliseconds.
-#[derive(Debug)]
-pub struct Latency {
-    count: AtomicU64,
-    sum_us: AtomicU64,
-    min_us: AtomicU64,
-    max_us: AtomicU64,
-}
-
-impl Default for Latency {
-    fn default() -> Self {
-        let zero = AtomicU64::default;
-        Latency { count: zero(), sum_us: zero(), min_us: AtomicU64::new(u64::MAX), max_us: zero() }
-    }
-}
+#[derive(Debug, Default)]
+pub struct Latency(Summary);
 
 impl Latency {
     /// `count` requests took `each`.
     pub fn record(&self, each: Duration, count: u64) {
-        let each = u64::try_from(each.as_micros()).unwrap_or(u64::MAX);
-        self.count.fetch_add(count, Ordering::Relaxed);
-        self.sum_us.fetch_add(each.saturating_mul(count), Ordering::Relaxed);
-        if each < self.min_us.load(Ordering::Relaxed) {
-            self.min_us.fetch_min(each, Ordering::Relaxed);
-        }
-        if each > self.max_us.load(Ordering::Relaxed) {
-            self.max_us.fetch_max(each, Ordering::Relaxed);
-        }
+        self.0.record(microseconds(each), count);
     }
 
     /// Whole milliseconds, a mean with four digits after the point, whole milliseconds.
     pub fn min_mean_max_ms(&self) -> (u64, f64, u64) {
-        let count = self.count.load(Ordering::Relaxed);
-        if count == 0 {
-            return (0, 0.0, 0);
-        }
-        #[allow(clippy::cast_precision_loss, reason = "a mean that is shown to four digits")]
-        let mean = self.sum_us.load(Ordering::Relaxed) as f64 / count as f64 / 1_000.0;
-        (
-            self.min_us.load(Ordering::Relaxed) / 1_000,
-            (mean * 10_000.0).round() / 10_000.0,
-            self.max_us.load(Ordering::Relaxed) / 1_000,
-        )
+        let figures = self.0.figures();
+        let mean = (figures.mean() * 10.0).round() / 10_000.0;
+        (figures.min / 1_000, mean, figures.max / 1_000)
+    }
+
+    /// Forgets everything.
+    pub fn reset(&self) {
+        self.0.reset();
     }
 }

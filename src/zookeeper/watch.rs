@@ -242,11 +242,28 @@ impl Watches {
         bytes(&self.data) + bytes(&self.child)
     }
 
-    /// How many connections watch something, and how many paths are watched, as `wchs` counts.
-    pub fn summary(&self) -> (usize, usize) {
-        let both = self.child.by_watcher.keys().filter(|w| !self.data.by_watcher.contains_key(*w));
-        let watchers = self.data.by_watcher.len() + both.count();
-        (watchers, self.data.by_path.len() + self.child.by_path.len())
+    /// How many connections watch data, how many paths, and how many such watches there are, as
+    /// `wchs` counts: ZooKeeper shows its table of data watches alone.
+    pub fn summary(&self) -> (usize, usize, usize) {
+        (self.data.by_watcher.len(), self.data.by_path.len(), self.data.count)
+    }
+
+    /// The paths that each watcher watches, in the table of data watches.
+    pub fn by_watcher(&self) -> impl Iterator<Item = (WatcherId, impl Iterator<Item = &str>)> {
+        self.data
+            .by_watcher
+            .iter()
+            .map(|(&watcher, owned)| (watcher, owned.modes.keys().map(|path| &**path)))
+    }
+
+    /// Who watches each path, in the table of data watches.
+    pub fn by_path(&self) -> impl Iterator<Item = (&str, &[WatcherId])> {
+        self.data.by_path.iter().map(|(path, watchers)| (&**path, watchers.as_slice()))
+    }
+
+    /// Forgets every watch.
+    pub fn clear(&mut self) {
+        *self = Watches::new();
     }
 
     /// Registers a one-shot watch of `exists` or `getData`.

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use metrics::Counter;
 use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
 
+use super::activity::Activity;
 use super::output::{OutputTotal, Share};
 use crate::limits;
 use crate::zookeeper::auth::{Identities, identities_of_peer};
 use crate::zookeeper::io_threads::Courier;
 use crate::zookeeper::session::Session;
+use crate::zookeeper::stats::Responses;
 
 /// What waits to be sent, and the socket that it goes to.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ struct Outbox {
     closing: bool,
     /// What of it all connections together must bear.
     share: Share,
+    /// Sizes of what was put in.
+    responses: Responses,
 }
 
 impl Outbox {
@@ -48,6 +52,7 @@ impl Outbox {
             awaits_writer: false,
             closing: false,
             share: Share::new(total),
+            responses: Responses::default(),
         }
     }
 
@@ -105,6 +110,7 @@ pub struct ConnectionHandle {
     courier: Option<Arc<Courier>>,
     received: AtomicU64,
     sent: AtomicU64,
+    activity: Activity,
     sent_bytes: Counter,
 }
 
@@ -139,6 +145,7 @@ impl ConnectionHandle {
             courier: Courier::of_this_thread(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            activity: Activity::new(SystemTime::now()),
             sent_bytes,
         }
     }
@@ -220,7 +227,11 @@ impl ConnectionHandle {
             outbox.cut_off();
             return;
         }
+        let before = outbox.bytes.len();
         write(&mut outbox.bytes);
+        // Without the length in front of it, as ZooKeeper counts.
+        let bytes = (outbox.bytes.len() - before).saturating_sub(4);
+        outbox.responses.sent(bytes as u64);
         let waiting = outbox.waiting();
         outbox.share.grown(waiting);
         self.sent.fetch_add(packets, Ordering::Relaxed);
@@ -350,7 +361,24 @@ impl ConnectionHandle {
         self.received.fetch_add(packets, Ordering::Relaxed);
     }
 
-    /// Packets received and sent since it was opened.
+    /// Its last request, and how long its requests took.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// Sizes of the answers and events that it was sent.
+    pub fn responses(&self) -> Responses {
+        self.outbox.lock().responses
+    }
+
+    /// `crst`: packets and latencies begin at zero again.
+    pub fn reset(&self) {
+        self.received.store(0, Ordering::Relaxed);
+        self.sent.store(0, Ordering::Relaxed);
+        self.activity.reset();
+    }
+
+    /// Packets received and sent since it was opened, or since `crst`.
     pub fn packets(&self) -> (u64, u64) {
         (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
     }

@@ -14,9 +14,14 @@ use crate::zookeeper::session;
 
 impl Connection {
     pub(super) fn open(&mut self) -> Step {
-        if let Some(word) = self.input.pending().first_chunk::<4>()
-            && let Some(answer) = command::answer(*word, &self.state)
+        if let Some((word, rest)) = self.input.pending().split_first_chunk::<4>()
+            && command::is_known(*word)
         {
+            let Some(answer) = command::answer(*word, rest, &self.state) else {
+                return Step::NeedInput;
+            };
+            self.state.stats.packets_received.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.handle.count_received(1);
             self.handle.send(1, |out| out.extend_from_slice(answer.as_bytes()));
             return self.finish();
         }
@@ -38,6 +43,8 @@ impl Connection {
         };
         self.state.stats.packets_received.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.handle.count_received(1);
+        let server = &self.state.stats.server;
+        server.connection_request_count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if !self.state.admits_session(request.session_id != 0) {
             tracing::debug!("closed: too many clients open sessions at once");
             return self.finish();

@@ -4,6 +4,7 @@
 //! The task decodes as many requests as its buffer holds, answers them into one output buffer, and
 //! writes that at once. Nothing is spawned and no channel is made for a request.
 
+pub mod activity;
 mod authentication;
 pub mod handle;
 mod handshake;
@@ -183,6 +184,8 @@ impl Connection {
                         && self.poll_deadline(limits::HANDSHAKE_TIMEOUT, context)
                     {
                         tracing::debug!("no handshake in time");
+                        let expired = &self.state.stats.server.sessionless_connections_expired;
+                        expired.fetch_add(1, Ordering::Relaxed);
                         return Poll::Ready(Ok(End::ByServer));
                     }
                     if let Some(length) = self.input.missing()
@@ -219,7 +222,9 @@ impl Connection {
         ready!(stream.poll_read(context, &mut room))?;
         let count = room.filled().len();
         self.input.filled(count);
-        self.state.stats.received_bytes.increment(count as u64);
+        let stats = &self.state.stats;
+        stats.received_bytes.increment(count as u64);
+        stats.server.bytes_received_count.fetch_add(count as u64, Ordering::Relaxed);
         Poll::Ready(Ok(count))
     }
 

@@ -19,7 +19,7 @@ use crate::zookeeper::proto::{ErrorCode, OpCode, XID_PING, reply};
 use crate::zookeeper::read::Reading;
 use crate::zookeeper::session::Session;
 use crate::zookeeper::state::State;
-use crate::zookeeper::stats::DURATION_SAMPLING;
+use crate::zookeeper::stats::{DURATION_SAMPLING, microseconds};
 
 /// One burst: the requests that are answered from one look at the input.
 struct Burst<'a> {
@@ -30,6 +30,8 @@ struct Burst<'a> {
     received: Instant,
     requests: u64,
     answered: u64,
+    /// The last request that was answered.
+    last: Option<(OpCode, i32)>,
     sampled: Option<OpCode>,
 }
 
@@ -55,6 +57,8 @@ impl Connection {
                 Front::Incomplete => break Step::NeedInput,
                 Front::BadLength(length) => {
                     tracing::debug!(length, "closed: a request of an impossible length");
+                    let rejected = &state.stats.server.large_requests_rejected;
+                    rejected.fetch_add(u64::from(length > 0), Ordering::Relaxed);
                     break self.finish();
                 }
             };
@@ -126,13 +130,13 @@ impl Connection {
             OpCode::Ping => {
                 let zxid = burst.database().tree.last_zxid();
                 self.handle.send(1, |out| reply::empty(out, XID_PING, zxid));
-                burst.answered(op, true, &mut self.requests);
+                burst.answered(op, xid, true, &mut self.requests);
                 return Next::Continue;
             }
             OpCode::Auth => {
                 let body: Box<[u8]> = body.into();
                 let ok = self.authenticate(xid, &body);
-                burst.answered(op, ok, &mut self.requests);
+                burst.answered(op, xid, ok, &mut self.requests);
                 return if ok { Next::Continue } else { Next::Close };
             }
             // Its number is one of the requests', so that its answer comes in their order.
@@ -140,7 +144,7 @@ impl Connection {
             OpCode::Sasl => {
                 let body: Box<[u8]> = body.into();
                 let ok = self.sasl(xid, &body);
-                burst.answered(op, ok, &mut self.requests);
+                burst.answered(op, xid, ok, &mut self.requests);
                 return if ok { Next::Continue } else { Next::Close };
             }
             OpCode::Exists
@@ -159,7 +163,7 @@ impl Connection {
             | OpCode::WhoAmI => {
                 if !behind_own_write {
                     let ok = burst.read(op, xid, body, &self.identities);
-                    burst.answered(op, ok, &mut self.requests);
+                    burst.answered(op, xid, ok, &mut self.requests);
                     return Next::Continue;
                 }
                 if self.deferred_reads >= limits::DEFERRED_READS_MAX {
@@ -222,6 +226,7 @@ impl<'a> Burst<'a> {
             received,
             requests: 0,
             answered: 0,
+            last: None,
             sampled: None,
         }
     }
@@ -241,7 +246,8 @@ impl<'a> Burst<'a> {
         Reading { state, database, connection: handle, identities, xid }.answer(op, body)
     }
 
-    fn answered(&mut self, op: OpCode, ok: bool, requests: &mut u64) {
+    fn answered(&mut self, op: OpCode, xid: i32, ok: bool, requests: &mut u64) {
+        self.last = Some((op, xid));
         self.requests += 1;
         self.answered += 1;
         *requests += 1;
@@ -254,8 +260,9 @@ impl<'a> Burst<'a> {
         }
     }
 
-    fn end(self) {
-        drop(self.database);
+    fn end(mut self) {
+        let zxid = self.last.map_or(-1, |_| self.database().tree.last_zxid());
+        self.database = None;
         let stats = &self.state.stats;
         stats.packets_received.fetch_add(self.requests, Ordering::Relaxed);
         self.handle.count_received(self.requests);
@@ -263,6 +270,12 @@ impl<'a> Burst<'a> {
             stats.packets_sent.fetch_add(self.answered, Ordering::Relaxed);
             let elapsed = self.received.elapsed();
             stats.latency.record(elapsed, self.answered);
+            stats.server.readlatency.record(microseconds(elapsed), self.answered);
+            if let Some((op, xid)) = self.last {
+                let now = self.state.ms_at(self.received);
+                let activity = self.handle.activity();
+                activity.answered(Some(op), xid, zxid, now, elapsed, self.answered);
+            }
             if let Some(op) = self.sampled {
                 stats.duration(op, elapsed);
             }

@@ -2,6 +2,7 @@
 //! once, applies the batch, and answers. Nothing is read, no watch fires and nothing is acknowledged
 //! before it is durable.
 
+pub mod control;
 pub mod queue;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::RwLockWriteGuard;
 use tokio::sync::watch;
 
+use self::control::Control;
 use self::queue::{Job, Task};
 use super::acl;
 use super::audit::Audited;
@@ -23,6 +25,7 @@ use super::proto::{ErrorCode, OpCode, reply};
 use super::read::Reading;
 use super::session;
 use super::state::State;
+use super::stats::microseconds;
 use super::storage::{Storage, StorageError};
 use super::txn::apply::{self, Applied, Change, ChangeKind};
 use super::txn::prep::{Caller, Prep, PrepOptions, Prepared, Verdict};
@@ -100,7 +103,8 @@ impl Pipeline {
     pub fn run(mut self) {
         let mut batch = Vec::new();
         while self.state.queue.take(&mut batch) {
-            if let Err(error) = self.batch(&mut batch) {
+            let controls = control::take_out(&mut batch);
+            if let Err(error) = self.batch(&mut batch, controls) {
                 tracing::error!(%error, "the transaction log can't be written: no more writes");
                 self.failed.send_replace(Some(error.to_string()));
                 return;
@@ -112,20 +116,23 @@ impl Pipeline {
         }
     }
 
-    fn batch(&mut self, batch: &mut Vec<Job>) -> Result<(), StorageError> {
-        let requests = batch.len();
+    fn batch(&mut self, batch: &mut Vec<Job>, controls: Vec<Control>) -> Result<(), StorageError> {
+        let requests = batch.len() + controls.len();
         let bytes = batch.iter().map(|job| job.bytes).sum();
         let state = Arc::clone(&self.state);
         #[allow(clippy::cast_precision_loss, reason = "a batch is small")]
         state.stats.batch_size.record(requests as f64);
 
+        let begun = Instant::now();
         let plans = self.prepare(batch)?;
         if plans.iter().any(|plan| matches!(plan, Plan::Transaction(_))) {
             let started = Instant::now();
             self.storage.commit()?;
-            state.stats.fsynced(started.elapsed());
+            state.stats.fsynced(started.elapsed(), state.config.fsync_warning_threshold);
         }
         self.now = Instant::now();
+        let transactions = plans.iter().filter(|plan| matches!(plan, Plan::Transaction(_))).count();
+        state.stats.batch_done(transactions, self.now.duration_since(begun));
         let mut database = state.database.write();
         let mut audited = std::mem::take(&mut self.audited).into_iter();
         for (index, (job, plan)) in batch.drain(..).zip(plans).enumerate() {
@@ -140,10 +147,13 @@ impl Pipeline {
             }
         }
         drop(database);
+        for control in controls {
+            self.control(control)?;
+        }
         state.queue.done(requests, bytes);
         self.send_answers();
         if self.snapshots.due(&self.storage, self.now) {
-            self.snapshots.start(&mut self.storage)?;
+            self.snapshots.start(&mut self.storage, None)?;
         }
         Ok(())
     }
@@ -195,11 +205,13 @@ impl Pipeline {
             let prepared = match &mut job.task {
                 Task::Write(request) => prep.write(std::mem::take(request), &caller),
                 Task::Malformed if job.op == Some(OpCode::Multi) => prep.malformed_multi(&caller),
-                Task::Malformed => {
+                Task::Malformed | Task::Control(_) => {
                     plans.push(Plan::Refuse(ErrorCode::MarshallingError));
                     continue;
                 }
-                Task::Sync(_) | Task::Read(_) if caller.session_closing => {
+                Task::Sync(_) | Task::Read(_) | Task::CreateSession { .. }
+                    if caller.session_closing =>
+                {
                     plans.push(Plan::Refuse(ErrorCode::SessionExpired));
                     continue;
                 }
@@ -277,19 +289,28 @@ impl Pipeline {
             }
             Plan::Nothing => {}
         }
-        self.account(job, code);
+        self.account(job, plan, database.tree.last_zxid(), code);
         if let Some(connection) = &job.connection {
             connection.answered();
         }
     }
 
-    fn account(&self, job: &Job, code: Option<ErrorCode>) {
+    fn account(&self, job: &Job, plan: &Plan, zxid: i64, code: Option<ErrorCode>) {
         let stats = &self.state.stats;
+        let elapsed = self.now.duration_since(job.received);
+        if matches!(plan, Plan::Transaction(_)) {
+            stats.server.updatelatency.record(microseconds(elapsed), 1);
+        } else {
+            stats.server.readlatency.record(microseconds(elapsed), 1);
+        }
+        if let Some(connection) = &job.connection {
+            let now = self.state.ms_at(self.now);
+            connection.activity().answered(job.op, job.xid, zxid, now, elapsed, 1);
+        }
         if job.connection.is_some() {
             stats.packets_sent.fetch_add(1, Ordering::Relaxed);
         }
         let Some(op) = job.op else { return };
-        let elapsed = self.now.duration_since(job.received);
         stats.latency.record(elapsed, 1);
         if job.sampled {
             stats.duration(op, elapsed);
@@ -317,6 +338,8 @@ impl Pipeline {
             self.changes = changes;
             applied
         };
+        self.state.stats.server.written(txn);
+        self.state.note_digest(zxid, prepared.digest);
         match (txn, verdict) {
             (_, Verdict::Refused(code)) => {
                 self.answer(job, |out| reply::error(out, xid, zxid, *code));
@@ -416,11 +439,19 @@ impl Pipeline {
             return;
         }
         let state = Arc::clone(&self.state);
+        let server = &state.stats.server;
+        server.watched(kind).record(told.len() as u64, 1);
         let connections = state.connections.lock();
         for watcher in told {
             let Some(connection) = connections.get(watcher) else { continue };
             if state.auth.allows(acl, acl::READ, &connection.identities()) {
-                connection.send(1, |out| reply::event(out, zxid, kind, path));
+                let mut bytes = 0;
+                connection.send(1, |out| {
+                    let before = out.len();
+                    reply::event(out, zxid, kind, path);
+                    bytes = (out.len() - before).saturating_sub(4) as u64;
+                });
+                server.watch_bytes.fetch_add(bytes, Ordering::Relaxed);
                 state.stats.packets_sent.fetch_add(1, Ordering::Relaxed);
                 self.touch(connection);
             }

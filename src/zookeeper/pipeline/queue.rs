@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::control::Control;
 use crate::limits;
 use crate::zookeeper::auth::Identities;
 use crate::zookeeper::connection::handle::ConnectionHandle;
@@ -30,6 +31,8 @@ pub enum Task {
         /// Whether its answer has the read-only byte.
         with_read_only: bool,
     },
+    /// What the AdminServer asks for.
+    Control(Control),
     /// A session ends: its client asked for it, or its time is over.
     CloseSession,
     /// The container or TTL node at this path is deleted, if it still is to be.

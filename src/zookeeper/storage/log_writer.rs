@@ -157,6 +157,11 @@ impl LogWriter {
         self.last_zxid
     }
 
+    /// Nothing up to this transaction is taken any more: a snapshot holds it.
+    pub(super) fn advance(&mut self, zxid: i64) {
+        self.last_zxid = self.last_zxid.max(zxid);
+    }
+
     pub(super) fn pending_bytes(&self) -> usize {
         self.buffer.len()
     }

@@ -68,6 +68,10 @@ pub struct StorageConfig {
     pub extended_types_enabled: bool,
     /// `doorkeeper.take.over.member`.
     pub take_over_member: bool,
+    /// `txnLogSizeLimitInKb`, in bytes; 0 = no limit.
+    pub txn_log_size_limit: u64,
+    /// `serializeLastProcessedZxid.enabled`.
+    pub serialize_last_zxid: bool,
 }
 
 impl From<&CoordinatorConfig> for StorageConfig {
@@ -85,6 +89,8 @@ impl From<&CoordinatorConfig> for StorageConfig {
             data_dir_autocreate: config.data_dir_autocreate,
             extended_types_enabled: config.extended_types_enabled,
             take_over_member: config.take_over_member,
+            txn_log_size_limit: config.txn_log_size_limit,
+            serialize_last_zxid: config.serialize_last_zxid,
         }
     }
 }
@@ -100,6 +106,8 @@ pub struct Storage {
     marker: Marker,
     snap_count: u64,
     snap_size_limit: u64,
+    extended_types_enabled: bool,
+    txn_log_size_limit: u64,
     since_snapshot: Since,
     threshold: Since,
     _locks: Locks,
@@ -157,7 +165,12 @@ impl Storage {
         recovery.last_zxid = database.tree.last_zxid();
         let directories = Arc::new(directories);
         let packing = Packing::from(config.snapshot_compression);
-        let snapshots = SnapshotWriter::new(Arc::clone(&directories), Arc::clone(&disk), packing);
+        let snapshots = SnapshotWriter::new(
+            Arc::clone(&directories),
+            Arc::clone(&disk),
+            packing,
+            config.serialize_last_zxid,
+        );
         if recovery.snapshot_needed {
             snapshots.write_now(&mut database)?;
         }
@@ -169,6 +182,8 @@ impl Storage {
             snapshots,
             snap_count: config.snap_count,
             snap_size_limit: config.snap_size_limit,
+            extended_types_enabled: config.extended_types_enabled,
+            txn_log_size_limit: config.txn_log_size_limit,
             since_snapshot: Since {
                 transactions: recovery.replayed,
                 bytes: recovery.replayed_bytes,
@@ -213,6 +228,9 @@ impl Storage {
         if let Some(log) = self.log.commit()? {
             self.note_log(log);
         }
+        if self.txn_log_size_limit > 0 && self.log.bytes() > self.txn_log_size_limit {
+            self.log.roll();
+        }
         Ok(())
     }
 
@@ -250,6 +268,24 @@ impl Storage {
         self.log.roll();
         self.since_snapshot = Since { transactions: 0, bytes: 0 };
         self.choose_threshold();
+        Ok(())
+    }
+
+    /// Why a database can't be put in the place of the present one, if it can't.
+    pub fn refuses(&self, database: &Database) -> Result<(), StorageError> {
+        if self.extended_types_enabled {
+            Ok(())
+        } else {
+            refuse_time_to_live(&self.directories, database)
+        }
+    }
+
+    /// Begins anew with this database, whose zxid is above all before it: a snapshot of it is written,
+    /// and the next transaction begins a log behind it. Older files stay until they are purged.
+    pub fn replace(&mut self, database: &mut Database) -> Result<(), StorageError> {
+        self.roll()?;
+        self.snapshots.write_now(database)?;
+        self.log.advance(database.tree.last_zxid());
         Ok(())
     }
 

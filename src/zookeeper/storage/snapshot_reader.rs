@@ -58,6 +58,8 @@ pub struct Loaded {
     pub digest: Option<SnapshotDigest>,
     /// Keys of ACLs that nodes name and the table lacks.
     pub lost_acls: BTreeSet<i64>,
+    /// The zxid that it names itself, as those of 3.9 do.
+    pub last_zxid: Option<i64>,
 }
 
 /// The digest of the tree as of a zxid.
@@ -126,14 +128,16 @@ pub fn read_snapshot(
     }
     input.check_seal()?;
 
-    let digest = read_blocks(&mut input)?;
+    let (digest, last_zxid) = read_blocks(&mut input)?;
     let (tree, lost_acls) = loader.finish(zxid)?;
-    Ok(Loaded { database: Database { tree, sessions }, digest, lost_acls })
+    Ok(Loaded { database: Database { tree, sessions }, digest, lost_acls, last_zxid })
 }
 
 /// What versions since 3.6 add behind the first seal: digest, last zxid, both or none, each sealed.
 /// Only the length says which.
-fn read_blocks<R: Read>(input: &mut Input<R>) -> Result<Option<SnapshotDigest>, SnapshotError> {
+fn read_blocks<R: Read>(
+    input: &mut Input<R>,
+) -> Result<(Option<SnapshotDigest>, Option<i64>), SnapshotError> {
     const DIGEST: usize = DIGEST_BLOCK_LEN + SEAL_LEN;
     const ZXID: usize = ZXID_BLOCK_LEN + SEAL_LEN;
     let rest = input.rest_len(DIGEST + ZXID + 1)?;
@@ -148,12 +152,13 @@ fn read_blocks<R: Read>(input: &mut Input<R>) -> Result<Option<SnapshotDigest>, 
     } else {
         return Err(input.invalid("the end is cut off, or something follows it"));
     };
+    let mut last_zxid = None;
     if rest >= ZXID && rest != DIGEST {
         // The name is what counts: the zxid here is for copies without one.
-        input.long()?;
+        last_zxid = Some(input.long()?);
         input.check_seal()?;
     }
-    Ok(digest)
+    Ok((digest, last_zxid))
 }
 
 /// A buffered source that sums what was taken from it.

@@ -1,9 +1,9 @@
 //! A snapshot, written in the background: ZooKeeper's `FileSnap` as of 3.9, of one moment.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::RwLock;
 use tracing::warn;
@@ -33,6 +33,8 @@ pub struct SnapshotWriter {
     directories: Arc<Directories>,
     disk: Arc<dyn Disk>,
     packing: Packing,
+    /// Whether it ends with its zxid, as since ZooKeeper 3.9.
+    with_zxid: bool,
 }
 
 /// A snapshot that was written.
@@ -53,8 +55,9 @@ impl SnapshotWriter {
         directories: Arc<Directories>,
         disk: Arc<dyn Disk>,
         packing: Packing,
+        with_zxid: bool,
     ) -> Self {
-        SnapshotWriter { directories, disk, packing }
+        SnapshotWriter { directories, disk, packing, with_zxid }
     }
 
     /// Writes a snapshot while the database goes on changing. The database is locked for reading, a
@@ -94,7 +97,7 @@ impl SnapshotWriter {
         let temporary = durable_file::temporary_path(&path)
             .map_err(StorageError::io(&path, "name the temporary of"))?;
         let written = Output::create(&*self.disk, &temporary, self.packing)
-            .and_then(|output| write_file(output, snapshot, step));
+            .and_then(|output| write_file(output, snapshot, self.with_zxid, step));
         if written.is_err() {
             // Of no use, and perhaps what filled the disk.
             let _ = fs::remove_file(&temporary);
@@ -129,6 +132,18 @@ impl SnapshotWriter {
         Ok(removed)
     }
 
+    /// The file of a snapshot that this writes.
+    pub fn path_of(&self, zxid: i64) -> PathBuf {
+        self.directories.snapshot_path(zxid, self.packing)
+    }
+
+    /// The newest snapshot: its zxid, and when it was written.
+    pub fn newest(&self) -> Option<(i64, SystemTime)> {
+        let snapshots = self.directories.list_snapshots().ok()?;
+        let newest = snapshots.last()?;
+        Some((newest.zxid, fs::metadata(&newest.path).ok()?.modified().ok()?))
+    }
+
     /// Bytes of all snapshots, and of all logs.
     pub fn sizes(&self) -> Result<(u64, u64), StorageError> {
         let sum = |files: Vec<super::directory::DataFile>| {
@@ -151,6 +166,7 @@ fn ends_whole(path: &Path) -> std::io::Result<bool> {
 fn write_file(
     mut output: Output<'_>,
     snapshot: &DatabaseSnapshot,
+    with_zxid: bool,
     mut step: impl FnMut(&mut Vec<u8>) -> Step,
 ) -> Result<u64, StorageError> {
     let out = &mut output.buffer;
@@ -189,8 +205,10 @@ fn write_file(
         output.buffer.write_long(digest);
         output.seal()?;
     }
-    output.buffer.write_long(zxid);
-    output.seal()?;
+    if with_zxid {
+        output.buffer.write_long(zxid);
+        output.seal()?;
+    }
     output.finish()
 }
 

@@ -37,6 +37,8 @@ fn config(directory: &Path) -> StorageConfig {
         data_dir_autocreate: true,
         extended_types_enabled: true,
         take_over_member: false,
+        txn_log_size_limit: 0,
+        serialize_last_zxid: true,
     }
 }
 
