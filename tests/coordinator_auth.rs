@@ -15,18 +15,18 @@ const AUTH_FAILED: i32 = -115;
 const INVALID_ACL: i32 = -114;
 const REQUIRE_SASL: i32 = -124;
 
-fn users() -> Option<Vec<SaslUser>> {
+fn users() -> Vec<SaslUser> {
     let user = |name: &str, password: &str| SaslUser {
         name: name.to_owned(),
         password: Secret::new(password),
     };
-    Some(vec![user("bob", "bobsecret"), user("kafka", "kafkasecret")])
+    vec![user("bob", "bobsecret"), user("kafka", "kafkasecret")]
 }
 
 async fn sasl_server(change: impl FnOnce(&mut AuthConfig)) -> Server {
     Server::start_with(|config| {
         config.auth.sasl_provider = true;
-        config.auth.sasl_users = users();
+        config.auth.sasl_users = Some(users());
         change(&mut config.auth);
     })
     .await

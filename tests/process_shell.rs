@@ -87,7 +87,8 @@ fn a_tree_of_more_znodes_than_a_transaction_takes_is_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&embedded(dir.path()));
     let shell = Shell(&server);
-    let lines: String = (0..1_100).map(|i| format!("create -p /wide/{}/{i}\n", i % 7)).collect();
+    let line = |i| format!("create -p /wide/{}/{i}\n", i % 7);
+    let lines = (0..1_100).map(line).collect::<Vec<String>>().concat();
     assert!(shell.script(&lines).1);
     assert_eq!(shell.json(&["deleteall", "/wide"])["deleted"], 1_108);
 }

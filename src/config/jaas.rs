@@ -67,7 +67,9 @@ fn parse(text: &str) -> Result<Vec<Section>, JaasError> {
             match tokens.some("a login module or }")? {
                 Token::Word(class) => modules.push(module(class, &mut tokens)?),
                 Token::Mark('}') => break,
-                other => return Err(tokens.expected("a login module or }", &other)),
+                other @ Token::Mark(_) => {
+                    return Err(tokens.expected("a login module or }", &other));
+                }
             }
         }
         tokens.mark(';')?;
@@ -92,7 +94,7 @@ fn module(class: String, tokens: &mut Tokens<'_>) -> Result<Module, JaasError> {
         let key = match tokens.some("an option or ;")? {
             Token::Word(key) => key,
             Token::Mark(';') => return Ok(Module { class, options }),
-            other => return Err(tokens.expected("an option or ;", &other)),
+            other @ Token::Mark(_) => return Err(tokens.expected("an option or ;", &other)),
         };
         tokens.mark('=')?;
         let Token::Word(value) = tokens.some("a value")? else {
@@ -228,13 +230,11 @@ impl Tokens<'_> {
                 }
                 Some('\\') => {
                     self.take();
-                    match self.escape() {
-                        Some(escaped) => text.push(escaped),
-                        None => {
-                            let reason = "a quoted text that isn't closed".to_owned();
-                            return Err(self.malformed(reason));
-                        }
-                    }
+                    let Some(escaped) = self.escape() else {
+                        let reason = "a quoted text that isn't closed".to_owned();
+                        return Err(self.malformed(reason));
+                    };
+                    text.push(escaped);
                 }
                 Some(other) => {
                     text.push(other);

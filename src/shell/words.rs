@@ -16,13 +16,12 @@ pub(super) fn split(line: &str) -> Result<Vec<String>, &'static str> {
                 word.get_or_insert_default().push(escaped);
             }
             (letter, Some(open)) if letter == open => quote = None,
-            (letter, Some(_)) => word.get_or_insert_default().push(letter),
             ('"' | '\'', None) => {
                 quote = Some(letter);
                 word.get_or_insert_default();
             }
             (letter, None) if letter.is_whitespace() => words.extend(word.take()),
-            (letter, None) => word.get_or_insert_default().push(letter),
+            (letter, _) => word.get_or_insert_default().push(letter),
         }
     }
     if quote.is_some() {

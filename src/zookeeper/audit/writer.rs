@@ -149,7 +149,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.log");
         let writer = Writer::start(Some(&path), Counter::noop(), lost).unwrap();
-        let expected: String = (0..1_000).map(|i| format!("{i}\n")).collect();
+        let expected: String = (0..1_000).map(|i| format!("{i}\n")).collect::<Vec<_>>().concat();
         for line in expected.lines() {
             writer.push(&format!("{line}\n"));
         }
@@ -193,7 +193,7 @@ mod tests {
         let path = dir.path().join("audit.log");
         let mut output = Output::open(Some(&path)).unwrap();
         output.write(b"1\n").unwrap();
-        std::fs::rename(&path, dir.path().join("audit.log.1")).unwrap();
+        crate::durable_file::rename(&path, &dir.path().join("audit.log.1")).unwrap();
         output.write(b"2\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "2\n");
     }

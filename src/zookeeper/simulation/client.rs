@@ -80,11 +80,7 @@ impl Watched {
                     event(CHILDREN_CHANGED, &parent);
                 }
             }
-            Txn::SetData { path, .. } => {
-                if self.spend_data(path) {
-                    event(DATA_CHANGED, path);
-                }
-            }
+            Txn::SetData { path, .. } if self.spend_data(path) => event(DATA_CHANGED, path),
             Txn::CloseSession { .. } => {
                 for path in model.owned(header.client_id) {
                     self.fire(header, &Txn::Delete { path }, model, out);

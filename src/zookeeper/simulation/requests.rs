@@ -36,7 +36,7 @@ fn path(draw: &mut StdRng, model: &Model) -> String {
         return below[draw.random_range(0..below.len())].clone();
     }
     let names = (0..draw.random_range(1..=2)).map(|_| NAMES[draw.random_range(0..NAMES.len())]);
-    names.map(|name| format!("/{name}")).collect()
+    names.flat_map(|name| ["/", name]).collect()
 }
 
 /// A random change.

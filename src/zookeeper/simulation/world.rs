@@ -194,7 +194,7 @@ impl World {
             }
             let end = self.life.disk.position();
             let upto = self.draw.random_range(0..=end);
-            self.cut(upto, marker, &txns);
+            self.cut(upto, marker.as_deref(), &txns);
             return;
         }
         let end = self.life.disk.position();
@@ -202,10 +202,10 @@ impl World {
         if cut.is_none_or(|upto| upto == end && self.draw.random()) {
             self.settle(&planned, &txns);
             if cut.is_some() {
-                self.cut(end, self.life.marker(), &[]);
+                self.cut(end, self.life.marker().as_deref(), &[]);
             }
         } else if let Some(upto) = cut {
-            self.cut(upto, marker, &txns);
+            self.cut(upto, marker.as_deref(), &txns);
         }
     }
 
@@ -394,14 +394,14 @@ impl World {
     }
 
     /// The power is cut behind `upto` calls to the disk; `txns` were under way.
-    fn cut(&mut self, upto: usize, marker: Option<Vec<u8>>, txns: &[(TxnHeader, Txn)]) {
+    fn cut(&mut self, upto: usize, marker: Option<&[u8]>, txns: &[(TxnHeader, Txn)]) {
         let image = self.life.disk.power_cut(upto, &mut self.draw);
         self.life.end();
         self.lives += 1;
         let options = options(&mut self.draw);
         self.clock += self.draw.random_range(0..20_000);
         let folder = self.root.join(self.lives.to_string());
-        self.life = Life::start(folder, &image, marker.as_deref(), self.clock, options);
+        self.life = Life::start(folder, &image, marker, self.clock, options);
         let last = self.life.recovery.last_zxid;
         self.story.push(format!("power cut, then {options:?}, back at {last:#x}"));
         let (acknowledged, written) =
@@ -434,7 +434,7 @@ impl World {
 
     fn power_cut(&mut self, upto: usize, txns: &[(TxnHeader, Txn)]) {
         let marker = self.life.marker();
-        self.cut(upto, marker, txns);
+        self.cut(upto, marker.as_deref(), txns);
     }
 
     /// Nobody is heard of any more: all sessions end, and their ephemerals with them.
