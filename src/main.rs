@@ -48,7 +48,7 @@ enum Command {
         /// Sets a key over what the files say; may be given again.
         #[arg(long = "override", value_name = "KEY=VALUE")]
         overrides: Vec<String>,
-        /// A Java system property, as zkServer.sh and SERVER_JVMFLAGS take it; may be given again.
+        /// A Java system property, as zkServer.sh and `SERVER_JVMFLAGS` take it; may be given again.
         #[arg(short = 'D', value_name = "NAME=VALUE")]
         properties: Vec<String>,
     },
@@ -66,7 +66,7 @@ struct RunOptions {
     /// Sets a key over what the files say; may be given again.
     #[arg(long = "override", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// A Java system property, as zkServer.sh and SERVER_JVMFLAGS take it; may be given again.
+    /// A Java system property, as zkServer.sh and `SERVER_JVMFLAGS` take it; may be given again.
     #[arg(short = 'D', value_name = "NAME=VALUE")]
     properties: Vec<String>,
     /// Is written, as JSON with every address, when every role serves, and removed at a clean stop.

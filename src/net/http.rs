@@ -33,6 +33,7 @@ impl HttpListener {
     }
 
     /// Bytes that come keep a connection alive too, where requests may have long bodies.
+    #[must_use]
     pub fn alive_while_reading(self) -> Self {
         HttpListener { reading_counts: true, ..self }
     }

@@ -141,10 +141,10 @@ impl Coordinator {
         listeners.serve(&state, &stop, &io_threads, &connections, &services);
         endpoints.serve(&state, &stop);
         Ok(Coordinator {
-            addresses,
             state,
             client_address,
             secure_client_address,
+            addresses,
             stop,
             connections,
             services,

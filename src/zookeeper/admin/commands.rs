@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -140,16 +141,20 @@ pub(super) fn run(
     }
 }
 
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn configuration(state: &State) -> Value {
     let config = &state.config;
     json!({
         "client_port": state.client_port.load(Ordering::Relaxed),
         "data_dir": config.data_dir.join("version-2").display().to_string(),
         "data_log_dir": config.data_log_dir.join("version-2").display().to_string(),
-        "tick_time": config.tick_time.as_millis() as u64,
+        "tick_time": milliseconds(config.tick_time),
         "max_client_cnxns": config.max_client_cnxns,
-        "min_session_timeout": config.min_session_timeout.as_millis() as u64,
-        "max_session_timeout": config.max_session_timeout.as_millis() as u64,
+        "min_session_timeout": milliseconds(config.min_session_timeout),
+        "max_session_timeout": milliseconds(config.max_session_timeout),
         "server_id": 0,
         "client_port_listen_backlog": config.client_port_listen_backlog.map_or(-1, i64::from),
     })
@@ -298,7 +303,7 @@ fn server_stats(state: &State) -> Value {
             "max_latency": max,
             "min_latency": min,
             "num_alive_client_connections": state.connections.lock().len(),
-            "uptime": state.uptime().as_millis() as u64,
+            "uptime": milliseconds(state.uptime()),
             "auth_failed_count": state.stats.auth_failures.load(Ordering::Relaxed),
             "non_mtlsremote_conn_count": 0,
             "non_mtlslocal_conn_count": 0,

@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn cve_2017_5637_a_list_of_any_length_is_cut() {
         let mut text = Bounded::new();
-        let lines = (0_u64..).take_while(|i| text.line(format_args!("/node{i}"))).count();
+        let lines = (0..10_000_000).take_while(|i| text.line(format_args!("/node{i}"))).count();
         assert!(lines > 100_000);
         let text = text.finish();
         assert!(text.len() < COMMAND_OUTPUT_BYTES_MAX + 100, "{}", text.len());

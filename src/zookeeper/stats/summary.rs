@@ -150,7 +150,7 @@ fn bucket_of(value: u64) -> usize {
     if value < 8 {
         return usize::try_from(value).unwrap_or(0);
     }
-    let exponent = 63 - value.leading_zeros();
+    let exponent = value.ilog2();
     let eighth = usize::try_from((value >> (exponent - 3)) & 7).unwrap_or(0);
     let bucket = 8 + (exponent as usize - 3) * 8 + eighth;
     bucket.min(BUCKETS - 1)
