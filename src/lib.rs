@@ -4,12 +4,13 @@
 //! - [`cluster`]: what every Kafka role knows of the cluster, read from the znodes.
 //! - [`broker`]: what a member of the cluster adds: registration, controller, partition logs.
 //! - [`kafka`]: the Kafka protocol server.
-//! - [`config`], [`net`], [`telemetry`], [`limits`], [`durable_file`]: what all of them share.
+//! - [`config`], [`net`], [`telemetry`], [`limits`], [`durable_file`], [`calendar`]: what all of them share.
 //! - [`data`]: looks into a data directory offline, and repairs it.
 //! - [`node`]: starts and drains the roles of one process.
 //! - [`shell`]: `doorkeeper zk`, a ZooKeeper client for people.
 
 pub mod broker;
+pub mod calendar;
 pub mod cluster;
 pub mod config;
 pub mod data;

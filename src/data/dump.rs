@@ -7,6 +7,7 @@ use serde_json::json;
 use super::directory::Directory;
 use super::scan::{End, Record, scan};
 use super::{DataError, output, show};
+use crate::calendar::Utc;
 
 pub(super) fn run(
     directory: &Directory,
@@ -52,7 +53,7 @@ fn print(record: &Record, json: bool, out: &mut dyn Write) -> std::io::Result<()
     write!(
         out,
         "{} zxid=0x{:x} session=0x{:x} cxid={} {}",
-        show::time(header.time),
+        Utc::of(header.time),
         header.zxid,
         header.client_id,
         header.cxid,

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::directory::Directory;
 use super::scan::{End, Scan, scan};
-use super::{DataError, output, show};
+use super::{DataError, output};
+use crate::calendar::Utc;
 use crate::zookeeper::storage::snapshot_reader;
 
 pub(super) fn run(
@@ -96,8 +97,9 @@ fn logs(directory: &Directory) -> Result<Vec<Value>, DataError> {
             },
         });
         if let (Some(first), Some(last)) = (first, last) {
-            shown["first"] = json!({"zxid": hex(first.zxid), "time": show::time(first.time)});
-            shown["last"] = json!({"zxid": hex(last.zxid), "time": show::time(last.time)});
+            shown["first"] =
+                json!({"zxid": hex(first.zxid), "time": Utc::of(first.time).to_string()});
+            shown["last"] = json!({"zxid": hex(last.zxid), "time": Utc::of(last.time).to_string()});
         }
         logs.push(shown);
     }

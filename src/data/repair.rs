@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::directory::Directory;
 use super::scan::scan;
-use super::{DataError, output, show};
+use super::{DataError, output};
+use crate::calendar::Utc;
 use crate::durable_file;
 use crate::zookeeper::storage::directory::DataFile;
 use crate::zookeeper::storage::log_reader::{FILE_HEADER, LogReader, find_record};
@@ -170,8 +171,8 @@ fn tell(
             lost.transactions,
             first.zxid,
             last.zxid,
-            show::time(first.time),
-            show::time(last.time)
+            Utc::of(first.time),
+            Utc::of(last.time)
         )),
         _ => say("lost: nothing that can be read".to_owned()),
     }

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use zookeeper_client::{Acl, AuthUser, Stat};
 
-use super::{acl, time};
+use super::acl;
+use crate::calendar::Utc;
 
 /// What a command found out.
 #[derive(Debug)]
@@ -132,9 +133,9 @@ pub(super) fn printable(text: &str) -> String {
 fn stat_lines(stat: Option<&Stat>, to: &mut dyn Write) -> io::Result<()> {
     let Some(stat) = stat else { return Ok(()) };
     writeln!(to, "cZxid = 0x{:x}", stat.czxid)?;
-    writeln!(to, "ctime = {}", time::utc(stat.ctime))?;
+    writeln!(to, "ctime = {}", Utc::of(stat.ctime))?;
     writeln!(to, "mZxid = 0x{:x}", stat.mzxid)?;
-    writeln!(to, "mtime = {}", time::utc(stat.mtime))?;
+    writeln!(to, "mtime = {}", Utc::of(stat.mtime))?;
     writeln!(to, "pZxid = 0x{:x}", stat.pzxid)?;
     writeln!(to, "cversion = {}", stat.cversion)?;
     writeln!(to, "dataVersion = {}", stat.version)?;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::calendar::Utc;
 use crate::cluster::image::ConfigMap;
 use crate::cluster::layout::broker::Registration;
 use crate::cluster::layout::config::decode_config;
@@ -10,8 +11,6 @@ use crate::cluster::layout::ids::decode_cluster_id;
 use crate::cluster::layout::paths::{CONTROLLER_EPOCH, Znode};
 use crate::cluster::layout::topic::{PartitionState, TopicAssignment, id_text};
 use crate::cluster::layout::{LayoutError, paths};
-
-use super::time;
 
 /// What the data of a znode of Kafka's layout says; `None` for other znodes. Paths are those without
 /// a chroot.
@@ -42,7 +41,7 @@ pub(super) fn meaning(path: &str, data: &[u8]) -> Option<String> {
 }
 
 fn controller(node: &ControllerNode) -> String {
-    let since = time::utc(node.timestamp);
+    let since = Utc::of(node.timestamp);
     match &node.doorkeeper {
         Some(version) => {
             format!(
@@ -55,7 +54,7 @@ fn controller(node: &ControllerNode) -> String {
 }
 
 fn broker(id: i32, registration: &Registration) -> String {
-    let mut text = format!("broker {id}, registered {}", time::utc(registration.timestamp));
+    let mut text = format!("broker {id}, registered {}", Utc::of(registration.timestamp));
     if let Some(rack) = &registration.rack {
         let _ = write!(text, ", in rack {rack}");
     }

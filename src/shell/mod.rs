@@ -10,7 +10,6 @@ mod execute;
 mod kafka;
 mod prompt;
 mod remote;
-mod time;
 mod words;
 
 use std::io::{IsTerminal, Write};
