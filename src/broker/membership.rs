@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::registration::{self, JoinError};
 use super::session_file::SessionFile;
 use crate::cluster::ImageHandle;
-use crate::cluster::client::{Coordinator, SharedSession};
+use crate::cluster::client::{Coordinator, SharedSession, session_end};
 use crate::cluster::layout::broker::Registration;
 use crate::limits;
 
@@ -84,15 +84,10 @@ impl Membership {
         self.task.abort();
         self.session.set(None);
         let state = self.current.lock().take();
-        if let Some(mut state) = state {
-            let closed = async {
-                while !state.peek_state().is_terminated() {
-                    state.changed().await;
-                }
-            };
-            if tokio::time::timeout(limits::SESSION_CLOSE_TIMEOUT, closed).await.is_err() {
-                tracing::debug!("the session did not close in time: it will expire");
-            }
+        if let Some(state) = state
+            && session_end(state).await.is_err()
+        {
+            tracing::debug!("the session did not close in time: it will expire");
         }
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error, SessionState};
+use tokio::time::error::Elapsed;
+use zookeeper_client::{
+    Acls, Client, CreateMode, CreateOptions, Error, SessionState, StateWatcher,
+};
 
 use crate::config::BrokerConfig;
 use crate::limits;
@@ -141,6 +144,19 @@ impl SharedSession {
             }
         }
     }
+}
+
+/// Waits until a session that its clients have dropped is over.
+///
+/// # Errors
+/// The server did not confirm it in time.
+pub async fn session_end(mut states: StateWatcher) -> Result<(), Elapsed> {
+    let closed = async {
+        while !states.peek_state().is_terminated() {
+            states.changed().await;
+        }
+    };
+    tokio::time::timeout(limits::SESSION_CLOSE_TIMEOUT, closed).await
 }
 
 /// Whether the outcome of a write that failed so is unknown.

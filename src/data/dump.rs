@@ -21,13 +21,10 @@ pub(super) fn run(
             writeln!(out, "# {name}").map_err(output)?;
         }
         let scan = scan(log, |record| print(&record, json, out).map_err(output))?;
-        let end = match scan.end {
-            End::Clean => continue,
-            End::Torn(offset) => format!("no whole record at byte {offset}"),
-            End::Unknown(offset, error) => format!("at byte {offset}: {error}"),
-            End::Empty => "no header".to_owned(),
-            End::Foreign => "no transaction log".to_owned(),
-        };
+        if scan.end == End::Clean {
+            continue;
+        }
+        let end = scan.end.to_string();
         well = false;
         if json {
             writeln!(out, "{}", json!({"file": name.to_string(), "end": end})).map_err(output)?;

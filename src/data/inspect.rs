@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::directory::Directory;
-use super::scan::{End, Scan, scan};
+use super::scan::{Scan, scan};
 use super::{DataError, output};
 use crate::calendar::Utc;
 use crate::zookeeper::storage::snapshot_reader;
@@ -88,13 +88,7 @@ fn logs(directory: &Directory) -> Result<Vec<Value>, DataError> {
             "file": log.path.display().to_string(),
             "bytes": length,
             "transactions": records,
-            "state": match end {
-                End::Clean => "whole".to_owned(),
-                End::Torn(offset) => format!("torn at byte {offset}"),
-                End::Unknown(offset, error) => format!("at byte {offset}: {error}"),
-                End::Empty => "without a header".to_owned(),
-                End::Foreign => "no transaction log".to_owned(),
-            },
+            "state": end.to_string(),
         });
         if let (Some(first), Some(last)) = (first, last) {
             shown["first"] =

@@ -19,17 +19,22 @@ pub(super) struct Record {
 }
 
 /// How a log ends.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum End {
     /// Behind its last record, or in zeros behind it.
+    #[error("whole")]
     Clean,
     /// At something that is no whole record.
+    #[error("torn at byte {0}")]
     Torn(u64),
     /// At a whole record that no server writes.
+    #[error("at byte {0}: {1}")]
     Unknown(u64, TxnError),
     /// It has no header.
+    #[error("without a header")]
     Empty,
     /// It is no log.
+    #[error("no transaction log")]
     Foreign,
 }
 

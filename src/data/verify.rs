@@ -68,11 +68,11 @@ pub(super) fn run(
         let last = position + 1 == directory.logs.len();
         match scanned.end {
             End::Clean => {}
-            End::Torn(offset) => {
+            End::Torn(_) => {
                 let end = if last { "the end of what was written" } else { "its end" };
-                notes.push(format!("{}: torn at byte {offset}, {end}", log.path.display()));
+                notes.push(format!("{}: {}, {end}", log.path.display(), scanned.end));
             }
-            End::Empty => notes.push(format!("{}: without a header", log.path.display())),
+            End::Empty => notes.push(format!("{}: {}", log.path.display(), scanned.end)),
             End::Unknown(offset, error) => {
                 problems.push(Problem::at(&log.path, offset, error));
             }

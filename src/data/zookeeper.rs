@@ -84,13 +84,9 @@ pub(super) fn check(
 /// Any name that begins like a log's or a snapshot's and goes on with a number counts, whatever follows.
 fn check_names(directory: &Directory, problems: &mut Vec<Problem>) -> Result<(), DataError> {
     let folders = &directory.folders;
+    let files = directory.snapshots.iter().chain(&directory.logs);
+    let known: Vec<&Path> = files.map(|file| file.path.as_path()).collect();
     for (folder, prefix) in [(&folders.snapshots, "snapshot."), (&folders.logs, "log.")] {
-        let known: Vec<&Path> = directory
-            .snapshots
-            .iter()
-            .chain(&directory.logs)
-            .map(|file| file.path.as_path())
-            .collect();
         for name in names(folder)? {
             let path = folder.join(&name);
             let number = name.strip_prefix(prefix).and_then(|rest| rest.split('.').next());
@@ -108,7 +104,7 @@ fn check_owners(directory: &Directory, problems: &mut Vec<Problem>) -> Result<()
         let path = path.to_owned();
         move |source| DataError::Io { path, source }
     };
-    for folder in [&directory.folders.snapshots, &directory.folders.logs] {
+    for (_, folder) in directory.folders.roots() {
         let owner = fs::metadata(folder).map_err(failed(folder))?.uid();
         for name in names(folder)? {
             let path = folder.join(name);
@@ -117,9 +113,6 @@ fn check_owners(directory: &Directory, problems: &mut Vec<Problem>) -> Result<()
                 let what = format!("it belongs to user {file}, and its folder to user {owner}");
                 problems.push(Problem::of(&path, what));
             }
-        }
-        if directory.folders.snapshots == directory.folders.logs {
-            break;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use zookeeper_client::{Client, Connector, Error};
 
 use super::ShellError;
-use crate::limits;
+use crate::cluster::client::session_end;
 
 /// A session, and what makes another like it.
 #[derive(Debug)]
@@ -71,15 +71,10 @@ impl Remote {
 
     /// Closes the session, so that its ephemerals go with it.
     pub(super) async fn close(self) {
-        let mut states = self.client.state_watcher();
+        let states = self.client.state_watcher();
         drop(self.client);
-        let closed = async {
-            while !states.peek_state().is_terminated() {
-                states.changed().await;
-            }
-        };
         // One that the server does not confirm expires by itself.
-        let _ = tokio::time::timeout(limits::SESSION_CLOSE_TIMEOUT, closed).await;
+        let _ = session_end(states).await;
     }
 }
 

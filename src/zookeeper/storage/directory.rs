@@ -120,7 +120,7 @@ impl Directories {
     }
 
     /// Each folder of files and the folder that it is in; one pair if both are one.
-    pub(super) fn roots(&self) -> Vec<(&Path, &Path)> {
+    pub(crate) fn roots(&self) -> Vec<(&Path, &Path)> {
         let mut roots = vec![(self.data_dir.as_path(), self.snapshots.as_path())];
         if self.logs != self.snapshots {
             roots.push((self.data_log_dir.as_path(), self.logs.as_path()));
@@ -200,11 +200,7 @@ fn lock(root: &Path) -> Result<File, StorageError> {
         .truncate(false)
         .open(&path)
         .map_err(StorageError::io(&path, "open"))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Err(StorageError::Locked { path }),
-        Err(error) => return Err(StorageError::io(&path, "lock")(error.into())),
-    }
+    lock_file(&file, &path)?;
     // Only for whoever looks: the lock is what counts.
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()))
@@ -226,11 +222,15 @@ pub(crate) fn lock_offline(root: &Path) -> Result<Option<OfflineLock>, StorageEr
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StorageError::io(&path, "open")(error)),
     };
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(OfflineLock { _file: file })),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::Locked { path }),
-        Err(error) => Err(StorageError::io(&path, "lock")(error.into())),
-    }
+    lock_file(&file, &path)?;
+    Ok(Some(OfflineLock { _file: file }))
+}
+
+fn lock_file(file: &File, path: &Path) -> Result<(), StorageError> {
+    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+        rustix::io::Errno::WOULDBLOCK => StorageError::Locked { path: path.to_owned() },
+        error => StorageError::io(path, "lock")(error.into()),
+    })
 }
 
 /// The names in a folder, sorted.

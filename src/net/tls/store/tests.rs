@@ -134,21 +134,27 @@ fn every_prefix_and_every_changed_byte_of_a_jks_is_refused() {
     }
 }
 
+/// Its private key as PEM, under the password `secret`.
+fn encrypted(pair: &Pair) -> String {
+    let info = PrivateKeyInfoRef::try_from(pair.key.as_slice()).unwrap();
+    let parameters =
+        pkcs8::pkcs5::pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(100, &[7; 16], [9; 16])
+            .unwrap();
+    let encrypted = info.encrypt_with_params(parameters, b"secret").unwrap();
+    section("ENCRYPTED PRIVATE KEY", encrypted.as_bytes())
+}
+
 #[test]
 fn pem_keys_are_read_in_every_form() {
     let directory = tempfile::tempdir().unwrap();
     let server = pair("server");
     let info = PrivateKeyInfoRef::try_from(server.key.as_slice()).unwrap();
-    let parameters =
-        pkcs8::pkcs5::pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(100, &[7; 16], [9; 16])
-            .unwrap();
-    let encrypted = info.encrypt_with_params(parameters, b"secret").unwrap();
     let rsa = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
     let rsa_der = rsa.serialize_der();
     let rsa_info = PrivateKeyInfoRef::try_from(rsa_der.as_slice()).unwrap();
     for (name, key, expected) in [
         ("pkcs8", server.key_pem.clone(), server.key.clone()),
-        ("encrypted", section("ENCRYPTED PRIVATE KEY", encrypted.as_bytes()), server.key.clone()),
+        ("encrypted", encrypted(&server), server.key.clone()),
         (
             "sec1",
             section("EC PRIVATE KEY", info.private_key.as_bytes()),
@@ -173,12 +179,7 @@ fn pem_keys_are_read_in_every_form() {
 fn errors_say_what_is_wrong_and_show_no_key() {
     let directory = tempfile::tempdir().unwrap();
     let server = pair("server");
-    let info = PrivateKeyInfoRef::try_from(server.key.as_slice()).unwrap();
-    let parameters =
-        pkcs8::pkcs5::pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(100, &[7; 16], [9; 16])
-            .unwrap();
-    let encrypted = info.encrypt_with_params(parameters, b"secret").unwrap();
-    let encrypted = section("ENCRYPTED PRIVATE KEY", encrypted.as_bytes());
+    let encrypted = encrypted(&server);
     let cut = |text: &str| text[..text.len() - 30].to_owned();
     for (text, expected) in [
         (server.pem.clone(), "it has no private key"),

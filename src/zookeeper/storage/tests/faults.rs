@@ -103,11 +103,16 @@ fn a_short_write_is_gone_on_with() {
     let (storage, database) = Storage::open_on(&config(directory.path()), Arc::new(Slow)).unwrap();
     let mut server = Server { storage, database };
     server.create("/a");
+    create_snapshot_and_restart(server, directory.path());
+}
+
+/// Makes `/b`, takes a snapshot at that, and finds all in it again after a start.
+fn create_snapshot_and_restart(mut server: Server, directory: &Path) {
     server.create("/b");
     server.snapshot();
     let model = server.model();
     drop(server);
-    let server = Server::start(directory.path()).unwrap();
+    let server = Server::start(directory).unwrap();
     assert_eq!(server.storage.recovery().snapshot_zxid, Some(2));
     assert_eq!(model.difference(&server.model()), None);
 }
@@ -128,13 +133,7 @@ fn a_full_disk_under_a_snapshot_loses_nothing_and_the_next_one_succeeds() {
             let whole = ["log.1", "snapshot.0"].map(str::to_owned);
             assert!(op == Op::Rename || left == whole, "nothing half is left: {left:?}");
             // The log goes on, and so does the next snapshot.
-            server.create("/b");
-            server.snapshot();
-            let model = server.model();
-            drop(server);
-            let server = Server::start(directory.path()).unwrap();
-            assert_eq!(server.storage.recovery().snapshot_zxid, Some(2));
-            assert_eq!(model.difference(&server.model()), None);
+            create_snapshot_and_restart(server, directory.path());
             assert_eq!(names(directory.path()), ["log.1", "log.2", "snapshot.0", "snapshot.2"]);
         }
     }
