@@ -343,10 +343,12 @@ async fn a_stop_does_not_wait_for_handshakes() {
 async fn handshakes_at_once_are_limited() {
     let fixture = Fixture::start_with(|config| config.tls_handshake_limit = 1).await;
     let joe = client(&fixture.authority, Some(&fixture.authority.sign("joe")));
-    // The first one holds the only place until it has said something.
-    let silent = TcpStream::connect(fixture.address()).await.unwrap();
+    // One of them holds the only place until it has said something. Which of two connections gets
+    // it is open: a silent one that comes too late is refused, so there is one more for each try.
+    let mut silent = vec![TcpStream::connect(fixture.address()).await.unwrap()];
     let refused = async {
         while fixture.session(&joe).await.is_some() {
+            silent.push(TcpStream::connect(fixture.address()).await.unwrap());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
