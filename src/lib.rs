@@ -3,6 +3,7 @@
 //! - [`zookeeper`]: the coordinator, a ZooKeeper-protocol server. Knows nothing of Kafka.
 //! - [`cluster`]: what every Kafka role knows of the cluster, read from the znodes.
 //! - [`broker`]: what a member of the cluster adds: registration, controller, partition logs.
+//! - [`gateway`]: the front door of a cluster that it is no part of.
 //! - [`kafka`]: the Kafka protocol server.
 //! - [`config`], [`net`], [`telemetry`], [`limits`], [`durable_file`], [`calendar`]: what all of them share.
 //! - [`data`]: looks into a data directory offline, and repairs it.
@@ -15,6 +16,7 @@ pub mod cluster;
 pub mod config;
 pub mod data;
 pub mod durable_file;
+pub mod gateway;
 pub mod kafka;
 pub mod limits;
 pub mod net;

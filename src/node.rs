@@ -11,7 +11,8 @@ use std::time::Instant;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::broker::{self, Broker};
-use crate::config::{BrokerConfig, Configuration, CoordinatorConfig, ListenAddress};
+use crate::config::{BrokerConfig, Configuration, CoordinatorConfig, GatewayConfig, ListenAddress};
+use crate::gateway::{self, Gateway};
 use crate::limits;
 use crate::net::BindError;
 use crate::telemetry::http::HttpServer;
@@ -32,6 +33,9 @@ pub enum NodeError {
     /// The broker did not start.
     #[error("the broker did not start: {0}")]
     Broker(broker::StartError),
+    /// The gateway did not start.
+    #[error("the gateway did not start: {0}")]
+    Gateway(gateway::StartError),
     /// The ready file can't be written.
     #[error("can't write the ready file {}: {reason}", .path.display())]
     ReadyFile {
@@ -59,6 +63,7 @@ struct Node {
     http: Option<HttpServer>,
     coordinator: Option<Coordinator>,
     broker: Option<Broker>,
+    gateway: Option<Gateway>,
 }
 
 /// Runs the roles until a signal ends them, and drains them.
@@ -106,12 +111,15 @@ impl Node {
         recorder: PrometheusHandle,
         health: &Health,
     ) -> Result<(), NodeError> {
-        let Configuration { coordinator, broker, http, .. } = configuration;
+        let Configuration { coordinator, broker, gateway, http, .. } = configuration;
         if coordinator.is_some() {
             health.not_ready("coordinator", "starting");
         }
         if broker.is_some() {
             health.not_ready("broker", "starting");
+        }
+        if gateway.is_some() {
+            health.not_ready("gateway", "waiting for the first image of the cluster");
         }
         tokio::spawn(recorder::upkeep(recorder.clone(), limits::METRICS_UPKEEP_INTERVAL));
         // First, so that /readyz can say what the start waits for.
@@ -131,6 +139,13 @@ impl Node {
             }
             self.start_broker(config).await?;
             health.ready("broker");
+        }
+        if let Some(config) = gateway {
+            for family in ["doorkeeper_cluster_", "doorkeeper_gateway_"] {
+                names::register(family);
+            }
+            self.start_gateway(config).await?;
+            health.ready("gateway");
         }
         Ok(())
     }
@@ -154,6 +169,14 @@ impl Node {
         let broker = Broker::start(config).await.map_err(NodeError::Broker)?;
         tracing::info!(id = broker.id(), took = ?begun.elapsed(), "broker serves");
         self.broker = Some(broker);
+        Ok(())
+    }
+
+    async fn start_gateway(&mut self, config: GatewayConfig) -> Result<(), NodeError> {
+        let begun = Instant::now();
+        let gateway = Gateway::start(config).await.map_err(NodeError::Gateway)?;
+        tracing::info!(took = ?begun.elapsed(), "gateway serves");
+        self.gateway = Some(gateway);
         Ok(())
     }
 
@@ -206,6 +229,9 @@ impl Node {
     async fn stop(&mut self) {
         let deadline = Instant::now() + limits::DRAIN_GRACE;
         let all = async {
+            if let Some(gateway) = self.gateway.take() {
+                gateway.shutdown(limits::DRAIN_GRACE).await;
+            }
             if let Some(broker) = self.broker.take() {
                 let reserved = limits::COORDINATOR_DRAIN_RESERVE;
                 broker.shutdown(limits::DRAIN_GRACE.saturating_sub(reserved)).await;

@@ -105,7 +105,7 @@ fn process_roles_rules_over_the_files() {
     let configuration = loaded(&both, &["process.roles=coordinator"]).unwrap();
     assert!(configuration.broker.is_none());
     for (roles, expected) in [
-        ("gateway", "the gateway role is not built yet"),
+        ("gateway,broker", "a gateway runs alone"),
         ("broker,controller", "controller is a role of KRaft"),
         ("brokr", "brokr: expected coordinator, broker or both"),
         ("", "expected coordinator, broker or both"),

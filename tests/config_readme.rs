@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use doorkeeper::config::keys::{BROKER_KEYS, COORDINATOR_KEYS, Key, OWN_KEYS, Use};
+use doorkeeper::config::keys::{BROKER_KEYS, COORDINATOR_KEYS, GATEWAY_KEYS, Key, OWN_KEYS, Use};
 use doorkeeper::config::load;
 use doorkeeper::telemetry::names::METRICS;
 
@@ -41,6 +41,7 @@ fn every_key_that_takes_effect_is_in_the_readme_with_its_default() {
         ("### The process", OWN_KEYS),
         ("### The coordinator (`zoo.cfg`)", COORDINATOR_KEYS),
         ("### The broker (`server.properties`)", BROKER_KEYS),
+        ("### The gateway (`server.properties`)", GATEWAY_KEYS),
     ] {
         let mut rows = rows(heading);
         for Key { name, default, .. } in table.iter().filter(|key| key.used == Use::Used) {

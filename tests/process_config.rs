@@ -82,8 +82,8 @@ fn overrides_that_cannot_be_are_refused() {
         ("doorkeeper.colour=red", "doorkeeper.colour=red (--override): unknown key"),
         ("clientPort=one", "clientPort=one (--override): expected a whole number from 0 to 65535"),
         (
-            "process.roles=gateway",
-            "process.roles=gateway (--override): the gateway role is not built yet",
+            "process.roles=gateway,broker",
+            "process.roles=gateway,broker (--override): a gateway runs alone, in front of a cluster",
         ),
         ("clientPort", "--override clientPort: expected KEY=VALUE"),
     ] {

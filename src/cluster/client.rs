@@ -9,7 +9,7 @@ use zookeeper_client::{
     Acls, Client, CreateMode, CreateOptions, Error, SessionState, StateWatcher,
 };
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, GatewayConfig};
 use crate::limits;
 
 /// Every znode of Kafka's is open to all, as with `zookeeper.set.acl=false`.
@@ -36,6 +36,16 @@ pub struct Coordinator {
 impl Coordinator {
     /// What the configuration says.
     pub fn of(config: &BrokerConfig) -> Self {
+        Coordinator {
+            connect: config.zookeeper_connect.clone(),
+            chroot: config.zookeeper_chroot.clone(),
+            session_timeout: config.zookeeper_session_timeout,
+            connection_timeout: config.zookeeper_connection_timeout,
+        }
+    }
+
+    /// What a gateway's configuration says.
+    pub fn of_gateway(config: &GatewayConfig) -> Self {
         Coordinator {
             connect: config.zookeeper_connect.clone(),
             chroot: config.zookeeper_chroot.clone(),

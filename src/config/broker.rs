@@ -199,10 +199,7 @@ impl BrokerConfig {
             socket_request_max_bytes: count(settings.number(OWNER, "socket.request.max.bytes")),
             max_connections: cap(settings.number(OWNER, "max.connections")),
             max_connections_per_ip: cap(settings.number(OWNER, "max.connections.per.ip")),
-            connections_max_idle: match settings.number(OWNER, "connections.max.idle.ms") {
-                never if never < 0 => Duration::MAX,
-                ms => milliseconds(ms),
-            },
+            connections_max_idle: idle(settings.number(OWNER, "connections.max.idle.ms")),
             fetch_max_bytes: count(settings.number(OWNER, "fetch.max.bytes")),
             retention_check_interval: milliseconds(
                 settings.number(OWNER, "log.retention.check.interval.ms"),
@@ -310,7 +307,7 @@ fn topic_defaults(settings: &mut Settings) -> BTreeMap<String, String> {
 }
 
 /// `zookeeper.connect` as its servers and its chroot (empty for `/`).
-fn connect_string(text: &str) -> Result<(String, String), String> {
+pub(super) fn connect_string(text: &str) -> Result<(String, String), String> {
     let (servers, chroot) = match text.find('/') {
         Some(at) => text.split_at(at),
         None => (text, ""),
@@ -337,7 +334,7 @@ fn connect_string(text: &str) -> Result<(String, String), String> {
     Ok((parsed.join(","), chroot.to_owned()))
 }
 
-fn milliseconds(ms: i64) -> Duration {
+pub(super) fn milliseconds(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
@@ -345,11 +342,16 @@ fn narrow(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-fn count(number: i64) -> usize {
+pub(super) fn count(number: i64) -> usize {
     usize::try_from(number).unwrap_or(0)
 }
 
+/// `connections.max.idle.ms`: below zero is never.
+pub(super) fn idle(ms: i64) -> Duration {
+    if ms < 0 { Duration::MAX } else { milliseconds(ms) }
+}
+
 /// A cap of connections: Kafka's default, the largest 32-bit number, is none.
-fn cap(number: i64) -> usize {
+pub(super) fn cap(number: i64) -> usize {
     if number >= i64::from(i32::MAX) { usize::MAX } else { count(number) }
 }

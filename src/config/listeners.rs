@@ -12,14 +12,10 @@ const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 
 /// The broker's listeners; what is wrong goes to `settings`.
 pub(super) fn from_settings(settings: &mut Settings) -> Vec<ListenerConfig> {
-    let protocols = protocol_map(settings);
-    let bound = endpoints(settings, "listeners");
-    let advertised = endpoints(settings, "advertised.listeners");
-    if bound.is_empty() {
-        settings.problem("listeners", "expected at least one, such as PLAINTEXT://localhost:9092");
-    }
+    let bound = named(settings, Owner::Broker);
+    let advertised = endpoints(settings, Owner::Broker, "advertised.listeners");
     for (name, address) in &advertised {
-        if !bound.iter().any(|(listener, _)| listener == name) {
+        if !bound.iter().any(|listener| listener.name == *name) {
             let reason = format!("{name} is not one of listeners");
             settings.problem("advertised.listeners", &reason);
         }
@@ -34,24 +30,7 @@ pub(super) fn from_settings(settings: &mut Settings) -> Vec<ListenerConfig> {
         }
     }
     let mut listeners: Vec<ListenerConfig> = Vec::new();
-    for (name, bind) in bound {
-        let Some(protocol) = protocols.get(&name).cloned() else {
-            let reason = format!("listener.security.protocol.map has no protocol for {name}");
-            settings.problem("listeners", &reason);
-            continue;
-        };
-        if protocol != "PLAINTEXT" {
-            let reason = format!(
-                "listener {name} asks for {protocol}, which is not built yet; only PLAINTEXT is"
-            );
-            settings.problem("listeners", &reason);
-        }
-        if listeners.iter().any(|other| other.name == name) {
-            settings.problem("listeners", &format!("two listeners are called {name}"));
-        }
-        if bind.port != 0 && listeners.iter().any(|other| clash(&other.bind, &bind)) {
-            settings.problem("listeners", &format!("two listeners have port {}", bind.port));
-        }
+    for Named { name, protocol, bind } in bound {
         let own = advertised.iter().find(|(advertised, _)| *advertised == name);
         if own.is_none() && !advertised.is_empty() {
             let reason = format!("listener {name} is missing; hiding a listener is not built");
@@ -70,6 +49,44 @@ pub(super) fn from_settings(settings: &mut Settings) -> Vec<ListenerConfig> {
     listeners
 }
 
+/// One entry of `listeners`.
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) protocol: String,
+    pub(super) bind: ListenAddress,
+}
+
+/// The entries of `listeners`, each with its protocol; what is wrong goes to `settings`.
+pub(super) fn named(settings: &mut Settings, owner: Owner) -> Vec<Named> {
+    let protocols = protocol_map(settings, owner);
+    let bound = endpoints(settings, owner, "listeners");
+    if bound.is_empty() {
+        settings.problem("listeners", "expected at least one, such as PLAINTEXT://localhost:9092");
+    }
+    let mut listeners: Vec<Named> = Vec::new();
+    for (name, bind) in bound {
+        let Some(protocol) = protocols.get(&name).cloned() else {
+            let reason = format!("listener.security.protocol.map has no protocol for {name}");
+            settings.problem("listeners", &reason);
+            continue;
+        };
+        if protocol != "PLAINTEXT" {
+            let reason = format!(
+                "listener {name} asks for {protocol}, which is not built yet; only PLAINTEXT is"
+            );
+            settings.problem("listeners", &reason);
+        }
+        if listeners.iter().any(|other| other.name == name) {
+            settings.problem("listeners", &format!("two listeners are called {name}"));
+        }
+        if bind.port != 0 && listeners.iter().any(|other| clash(&other.bind, &bind)) {
+            settings.problem("listeners", &format!("two listeners have port {}", bind.port));
+        }
+        listeners.push(Named { name, protocol, bind });
+    }
+    listeners
+}
+
 /// Kafka allows one port twice where one address is IPv4 and the other IPv6.
 fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
     let v6 = |address: &ListenAddress| address.host.contains(':');
@@ -77,10 +94,10 @@ fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
     one.port == other.port && !(v6(one) && v4(other) || v4(one) && v6(other))
 }
 
-fn protocol_map(settings: &mut Settings) -> BTreeMap<String, String> {
+fn protocol_map(settings: &mut Settings, owner: Owner) -> BTreeMap<String, String> {
     const KEY: &str = "listener.security.protocol.map";
     let mut map = BTreeMap::new();
-    for entry in settings.list(Owner::Broker, KEY) {
+    for entry in settings.list(owner, KEY) {
         match entry.split_once(':') {
             Some((name, protocol)) => {
                 let protocol = protocol.trim().to_ascii_uppercase();
@@ -97,9 +114,13 @@ fn protocol_map(settings: &mut Settings) -> BTreeMap<String, String> {
 }
 
 /// The entries of a key, names in upper case. Kafka keeps them in their order, and so do we.
-fn endpoints(settings: &mut Settings, key: &'static str) -> Vec<(String, ListenAddress)> {
+fn endpoints(
+    settings: &mut Settings,
+    owner: Owner,
+    key: &'static str,
+) -> Vec<(String, ListenAddress)> {
     let mut found = Vec::new();
-    for entry in settings.list(Owner::Broker, key) {
+    for entry in settings.list(owner, key) {
         let parsed = entry.split_once("://").and_then(|(name, address)| {
             let (host, port) = split_host_port(address)?;
             Some((name.to_ascii_uppercase(), ListenAddress { host: host.to_owned(), port }))

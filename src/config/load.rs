@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::keys::{self, Owner, Use};
 use super::settings::{Effective, Given, Origin, Settings, shown};
 use super::{
-    BrokerConfig, CoordinatorConfig, ListenAddress, SystemProperties, members, properties,
+    BrokerConfig, CoordinatorConfig, GatewayConfig, ListenAddress, SystemProperties, members,
+    properties,
 };
 use crate::limits;
 
@@ -19,6 +20,8 @@ pub struct Configuration {
     pub coordinator: Option<CoordinatorConfig>,
     /// The broker's, where the role is started.
     pub broker: Option<BrokerConfig>,
+    /// The gateway's, where the role is started.
+    pub gateway: Option<GatewayConfig>,
     /// `doorkeeper.http.listener`; `None` is no HTTP.
     pub http: Option<ListenAddress>,
     /// What an operator should know, one line each: keys that change nothing, most of all.
@@ -42,6 +45,7 @@ pub struct ConfigError {
 struct Roles {
     coordinator: bool,
     broker: bool,
+    gateway: bool,
 }
 
 /// As [`load_with`], without system properties.
@@ -68,7 +72,8 @@ pub fn load_with(
 ) -> Result<Configuration, ConfigError> {
     let properties = properties.keys();
     let mut settings = Settings { given: properties.below_files, ..Settings::default() };
-    let mut roles = Roles { coordinator: files.is_empty(), broker: files.is_empty() };
+    let (coordinator, broker) = (files.is_empty(), files.is_empty());
+    let mut roles = Roles { coordinator, broker, gateway: false };
     for file in files {
         match read(file) {
             Ok(found) => {
@@ -103,10 +108,11 @@ pub fn load_with(
     let coordinator = roles.coordinator.then(|| CoordinatorConfig::from_settings(&mut settings));
     let broker =
         roles.broker.then(|| BrokerConfig::from_settings(&mut settings, roles.coordinator));
+    let gateway = roles.gateway.then(|| GatewayConfig::from_settings(&mut settings));
     let http = http_listener(&mut settings);
     let Settings { problems, warnings, effective, .. } = settings;
     if problems.is_empty() {
-        Ok(Configuration { coordinator, broker, http, warnings, unknown, effective })
+        Ok(Configuration { coordinator, broker, gateway, http, warnings, unknown, effective })
     } else {
         Err(ConfigError { problems })
     }
@@ -140,29 +146,34 @@ fn kind_of(found: &BTreeMap<String, Given>) -> Roles {
     let coordinator = has(&["clientPort", "dataDir", "tickTime"]);
     let broker =
         has(&["broker.id", "node.id", "listeners", "log.dirs", "log.dir", "zookeeper.connect"]);
-    Roles { coordinator, broker: broker || !coordinator }
+    Roles { coordinator, broker: broker || !coordinator, gateway: false }
 }
 
 fn named_roles(settings: &mut Settings) -> Roles {
     const KEY: &str = "process.roles";
-    let mut roles = Roles { coordinator: false, broker: false };
+    const NONE: Roles = Roles { coordinator: false, broker: false, gateway: false };
+    let mut roles = NONE;
     for role in settings.list(Owner::Process, KEY) {
         match role.as_str() {
             "coordinator" => roles.coordinator = true,
             "broker" => roles.broker = true,
-            "gateway" => settings.problem(KEY, "the gateway role is not built yet"),
+            "gateway" => roles.gateway = true,
             "controller" => settings.problem(
                 KEY,
                 "controller is a role of KRaft, which doorkeeper doesn't speak: a broker here is \
-                 elected controller through the coordinator (expected coordinator, broker)",
+                 elected controller through the coordinator (expected coordinator, broker, or gateway)",
             ),
             other => {
-                settings.problem(KEY, &format!("{other}: expected coordinator, broker or both"));
+                let reason = format!("{other}: expected coordinator, broker or both, or gateway");
+                settings.problem(KEY, &reason);
             }
         }
     }
-    if roles == (Roles { coordinator: false, broker: false }) && settings.problems.is_empty() {
-        settings.problem(KEY, "expected coordinator, broker or both");
+    if roles == NONE && settings.problems.is_empty() {
+        settings.problem(KEY, "expected coordinator, broker or both, or gateway");
+    }
+    if roles.gateway && (roles.coordinator || roles.broker) {
+        settings.problem(KEY, "a gateway runs alone, in front of a cluster that it is no part of");
     }
     roles
 }
@@ -173,6 +184,7 @@ fn review(settings: &mut Settings, roles: Roles) -> Vec<String> {
     let running = |owner: Owner| match owner {
         Owner::Coordinator => roles.coordinator,
         Owner::Broker => roles.broker,
+        Owner::Gateway => roles.gateway,
         Owner::Process => true,
     };
     let given = settings.given.clone();

@@ -15,6 +15,7 @@ impl Configuration {
             (Owner::Process, "process"),
             (Owner::Coordinator, "coordinator"),
             (Owner::Broker, "broker"),
+            (Owner::Gateway, "gateway"),
         ] {
             let mut seen = BTreeSet::new();
             for line in self.effective.iter().filter(|line| line.owner == owner) {

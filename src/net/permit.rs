@@ -46,19 +46,24 @@ impl std::fmt::Display for Refusal {
 #[derive(Debug, Clone, Default)]
 pub struct ListenerTotal(Arc<AtomicUsize>);
 
-/// The connections that one listener has now.
+/// The connections that one listener has now, or several that share their caps.
 #[derive(Debug)]
-pub(super) struct Counts {
+pub struct ConnectionCounts {
     limits: ConnectionLimits,
     total: ListenerTotal,
     per_ip: Mutex<HashMap<IpAddr, usize>>,
 }
 
-impl Counts {
-    pub(super) fn new(limits: ConnectionLimits, total: ListenerTotal) -> Arc<Self> {
+impl ConnectionCounts {
+    /// No connections yet, under these caps.
+    pub fn new(limits: ConnectionLimits) -> Arc<Self> {
+        ConnectionCounts::within(limits, ListenerTotal::default())
+    }
+
+    pub(super) fn within(limits: ConnectionLimits, total: ListenerTotal) -> Arc<Self> {
         let limits =
             ConnectionLimits { total: limits.total.min(limits::CONNECTIONS_MAX), ..limits };
-        Arc::new(Counts { limits, total, per_ip: Mutex::new(HashMap::new()) })
+        Arc::new(ConnectionCounts { limits, total, per_ip: Mutex::new(HashMap::new()) })
     }
 
     /// Counts one more connection, or says which cap is reached.
@@ -81,7 +86,7 @@ impl Counts {
 /// the connection's memory.
 #[derive(Debug)]
 pub struct ConnectionPermit {
-    counts: Arc<Counts>,
+    counts: Arc<ConnectionCounts>,
     ip: IpAddr,
 }
 

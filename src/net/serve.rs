@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::permit::{ConnectionLimits, ConnectionPermit, Counts, ListenerTotal, Refusal};
+use super::permit::{ConnectionCounts, ConnectionLimits, ConnectionPermit, ListenerTotal, Refusal};
 use crate::limits;
 
 /// Accepts until `stop` is cancelled, and runs `handler` for each connection in a task of `tracker`.
@@ -43,7 +44,21 @@ pub async fn serve_within<H, F>(
     H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let counts = Counts::new(limits, total);
+    let counts = ConnectionCounts::within(limits, total);
+    serve_counted(listener, counts, stop, tracker, handler).await;
+}
+
+/// As [`serve`], with counts that other listeners share.
+pub async fn serve_counted<H, F>(
+    listener: TcpListener,
+    counts: Arc<ConnectionCounts>,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    handler: H,
+) where
+    H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut refusals = RefusalLog::default();
     let mut backoff = limits::ACCEPT_BACKOFF_MIN;
     loop {

@@ -1,5 +1,6 @@
 //! What a start says on standard output: what listens where, where the data is, and what to try.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -43,13 +44,11 @@ fn text(node: &Node, data: &DataDirectories) -> String {
         let _ = writeln!(text, "  coordinator  {at}, data in {}", paths(&data.coordinator));
     }
     if let Some(broker) = &node.broker {
-        let listeners: Vec<String> = broker
-            .listeners()
-            .iter()
-            .map(|(name, address)| format!("{name}://{}", shown(*address)))
-            .collect();
-        let (listeners, id) = (listeners.join(","), broker.id());
+        let (listeners, id) = (listeners(broker.listeners()), broker.id());
         let _ = writeln!(text, "  broker {id}     {listeners}, data in {}", paths(&data.broker));
+    }
+    if let Some(gateway) = &node.gateway {
+        let _ = writeln!(text, "  gateway      {}", listeners(gateway.listeners()));
     }
     if let Some(http) = &node.http {
         let _ = writeln!(text, "  http         http://{}/metrics", shown(http.address()));
@@ -64,6 +63,11 @@ fn text(node: &Node, data: &DataDirectories) -> String {
         );
     }
     text
+}
+
+fn listeners(listeners: &BTreeMap<String, SocketAddr>) -> String {
+    let shown = |(name, address): (&String, &SocketAddr)| format!("{name}://{}", shown(*address));
+    listeners.iter().map(shown).collect::<Vec<_>>().join(",")
 }
 
 fn shown(address: SocketAddr) -> String {

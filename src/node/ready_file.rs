@@ -18,7 +18,7 @@ struct Ready {
     pid: u32,
     coordinator: Option<String>,
     brokers: Vec<Member>,
-    gateways: Vec<Member>,
+    gateways: Vec<Front>,
     http: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     admin: Option<String>,
@@ -30,6 +30,16 @@ struct Ready {
 struct Member {
     id: i32,
     listeners: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Front {
+    listeners: BTreeMap<String, String>,
+}
+
+fn reached(listeners: &BTreeMap<String, SocketAddr>) -> BTreeMap<String, String> {
+    let listeners = listeners.iter();
+    listeners.map(|(name, address)| (name.clone(), reachable(*address).to_string())).collect()
 }
 
 /// Writes the file as a whole or not at all. A socket on every interface shows as the loopback
@@ -48,16 +58,13 @@ pub(super) fn write(path: &Path, node: &Node) -> io::Result<()> {
         brokers: node
             .broker
             .iter()
-            .map(|broker| Member {
-                id: broker.id(),
-                listeners: broker
-                    .listeners()
-                    .iter()
-                    .map(|(name, address)| (name.clone(), reachable(*address).to_string()))
-                    .collect(),
-            })
+            .map(|broker| Member { id: broker.id(), listeners: reached(broker.listeners()) })
             .collect(),
-        gateways: Vec::new(),
+        gateways: node
+            .gateway
+            .iter()
+            .map(|gateway| Front { listeners: reached(gateway.listeners()) })
+            .collect(),
         http: node.http.as_ref().map(|http| reachable(http.address()).to_string()),
         admin: of_coordinator(Coordinator::admin_address),
         metrics: of_coordinator(Coordinator::metrics_address),

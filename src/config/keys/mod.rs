@@ -2,10 +2,12 @@
 
 mod broker;
 mod coordinator;
+mod gateway;
 mod own;
 
 pub use broker::BROKER_KEYS;
 pub use coordinator::COORDINATOR_KEYS;
+pub use gateway::GATEWAY_KEYS;
 pub use own::OWN_KEYS;
 
 use coordinator::COORDINATOR_FAMILIES;
@@ -171,6 +173,8 @@ pub enum Owner {
     Coordinator,
     /// Kafka's keys.
     Broker,
+    /// `doorkeeper.gateway.*`, and the keys of Kafka that a gateway takes.
+    Gateway,
     /// Keys of the process: `doorkeeper.*` and `process.roles`.
     Process,
 }
@@ -247,7 +251,30 @@ pub fn known(name: &str) -> Vec<Known> {
         };
         found.push(Known { owner: Owner::Broker, used, key: None });
     }
+    found.extend(known_to_gateways(name, &found));
     found
+}
+
+/// What begins the keys of one listener of a gateway, and what ends the only one that there is.
+pub(super) const GATEWAY_LISTENER: (&str, &str) = ("doorkeeper.gateway.listener.", ".brokers");
+
+/// What a gateway does of a key that the others know as `elsewhere`.
+fn known_to_gateways(name: &str, elsewhere: &[Known]) -> Option<Known> {
+    let found = |used, key| Some(Known { owner: Owner::Gateway, used, key });
+    if let Some(key) = row(GATEWAY_KEYS, name) {
+        return found(key.used, Some(key));
+    }
+    if name.strip_prefix(GATEWAY_LISTENER.0).is_some_and(|rest| rest.ends_with(GATEWAY_LISTENER.1))
+    {
+        return found(Use::Used, None);
+    }
+    if name.starts_with("doorkeeper.gateway.cluster.") {
+        return found(Use::Refused("a gateway for several clusters"), None);
+    }
+    let of_broker = elsewhere.iter().find(|known| known.owner == Owner::Broker)?;
+    let guards = gateway::SECURITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let refused = matches!(of_broker.used, Use::Refused(_));
+    (guards && refused).then_some(Known { owner: Owner::Gateway, ..*of_broker })
 }
 
 /// How alike two names must be, from 0 to 1, for one to be taken as a slip of the other.
@@ -258,7 +285,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     let lower = name.to_ascii_lowercase();
     let likeness =
         |key: &str| strsim::normalized_damerau_levenshtein(&lower, &key.to_ascii_lowercase());
-    [OWN_KEYS, COORDINATOR_KEYS, BROKER_KEYS]
+    [OWN_KEYS, GATEWAY_KEYS, COORDINATOR_KEYS, BROKER_KEYS]
         .into_iter()
         .flatten()
         .map(|key| (likeness(key.name), key.name))
@@ -273,7 +300,7 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_and_their_defaults_are_valid() {
-        for table in [OWN_KEYS, COORDINATOR_KEYS, BROKER_KEYS] {
+        for table in [OWN_KEYS, GATEWAY_KEYS, COORDINATOR_KEYS, BROKER_KEYS] {
             assert!(table.is_sorted_by(|a, b| a.name < b.name));
             for key in table {
                 if let Some(default) = key.default {
@@ -319,7 +346,13 @@ mod tests {
             assert!(known(strange).is_empty(), "{strange}");
         }
         assert_eq!(known("group.initial.rebalance.delay.ms").len(), 1, "Kafka's alone");
-        assert_eq!(known("ssl.protocol").len(), 2, "both have TLS");
+        let owners = |name| known(name).iter().map(|known| known.owner).collect::<Vec<_>>();
+        use Owner::{Broker, Coordinator, Gateway};
+        assert_eq!(owners("ssl.protocol"), [Coordinator, Broker, Gateway], "all have TLS");
+        assert_eq!(owners("listeners"), [Broker, Gateway]);
+        assert_eq!(owners("log.dirs"), [Broker], "a gateway keeps nothing");
+        assert_eq!(owners("doorkeeper.gateway.listener.external.brokers"), [Gateway]);
+        assert_eq!(owners("doorkeeper.gateway.listener.external.broker"), []);
     }
 
     #[test]
@@ -329,6 +362,7 @@ mod tests {
             ("clientport", "clientPort"),
             ("zookeeper.conect", "zookeeper.connect"),
             ("doorkeeper.http.listner", "doorkeeper.http.listener"),
+            ("doorkeeper.gateway.adresses", "doorkeeper.gateway.addresses"),
             ("auto.create.topics", "auto.create.topics.enable"),
             ("maxClientConns", "maxClientCnxns"),
         ] {

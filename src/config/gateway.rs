@@ -1,0 +1,235 @@
+//! A gateway's configuration, after parsing: `doorkeeper.gateway.*` and Kafka's keys as typed values.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kafka_protocol::messages::ApiKey;
+
+use super::ListenAddress;
+use super::broker::{cap, connect_string, count, idle, milliseconds};
+use super::keys::{GATEWAY_LISTENER, Owner};
+use super::listeners;
+use super::settings::Settings;
+
+/// One entry of `listeners`: where clients come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayListener {
+    /// The listener's name, upper case.
+    pub name: String,
+    /// Where to listen.
+    pub bind: ListenAddress,
+    /// `doorkeeper.gateway.listener.NAME.brokers`: the brokers' listener whose endpoints its clients
+    /// are told and its upstreams are, upper case; the same name unless set.
+    pub brokers: String,
+}
+
+/// `doorkeeper.gateway.addresses`: which addresses of brokers clients are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GatewayAddresses {
+    /// The brokers' own: clients go on there.
+    Brokers,
+    /// The gateway's, one port for each broker: the relay.
+    Gateway(RelayAddresses),
+}
+
+/// Where the relay's ports are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayAddresses {
+    /// `doorkeeper.gateway.port.base`: a broker's port is this and its id; 0 is any free port.
+    pub port_base: u16,
+    /// `doorkeeper.gateway.advertised.host`; unset is the listener's own host, for a wildcard the
+    /// machine's name.
+    pub advertised_host: Option<String>,
+    /// `doorkeeper.gateway.advertised.port.base`; unset is the bound port.
+    pub advertised_port_base: Option<u16>,
+}
+
+/// What a gateway is started with.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// `listeners` with `doorkeeper.gateway.listener.NAME.brokers`.
+    pub listeners: Vec<GatewayListener>,
+    /// `doorkeeper.gateway.addresses` and what goes with it.
+    pub addresses: GatewayAddresses,
+    /// `doorkeeper.gateway.refuse.apis`, by their numbers.
+    pub refuse_apis: BTreeSet<i16>,
+    /// Whether `authorizer.class.name` is set: then the brokers decide who may see what, and every
+    /// question is asked of them.
+    pub authorizer: bool,
+    /// `auto.create.topics.enable`, as it is set on the brokers.
+    pub auto_create_topics: bool,
+    /// `zookeeper.connect` without the chroot.
+    pub zookeeper_connect: String,
+    /// The chroot of `zookeeper.connect`, `/a/b`, or empty.
+    pub zookeeper_chroot: String,
+    /// `zookeeper.session.timeout.ms`.
+    pub zookeeper_session_timeout: Duration,
+    /// `zookeeper.connection.timeout.ms`, the session timeout unless set.
+    pub zookeeper_connection_timeout: Duration,
+    /// `socket.request.max.bytes`.
+    pub socket_request_max_bytes: usize,
+    /// `max.connections`, of each listener.
+    pub max_connections: usize,
+    /// `max.connections.per.ip`, of each listener.
+    pub max_connections_per_ip: usize,
+    /// `connections.max.idle.ms`.
+    pub connections_max_idle: Duration,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        GatewayConfig {
+            listeners: vec![GatewayListener {
+                name: "PLAINTEXT".to_owned(),
+                bind: ListenAddress { host: String::new(), port: 9092 },
+                brokers: "PLAINTEXT".to_owned(),
+            }],
+            addresses: GatewayAddresses::Brokers,
+            refuse_apis: BTreeSet::new(),
+            authorizer: false,
+            auto_create_topics: true,
+            zookeeper_connect: "localhost:2181".to_owned(),
+            zookeeper_chroot: String::new(),
+            zookeeper_session_timeout: Duration::from_secs(18),
+            zookeeper_connection_timeout: Duration::from_secs(18),
+            socket_request_max_bytes: 104_857_600,
+            max_connections: usize::MAX,
+            max_connections_per_ip: usize::MAX,
+            connections_max_idle: Duration::from_secs(600),
+        }
+    }
+}
+
+const OWNER: Owner = Owner::Gateway;
+
+impl GatewayConfig {
+    /// The typed values of the gateway's keys; what is wrong goes to `settings`.
+    pub(super) fn from_settings(settings: &mut Settings) -> Self {
+        let connect = settings.text(OWNER, "zookeeper.connect").filter(|text| !text.is_empty());
+        let parsed = connect.as_deref().map_or_else(
+            || Err("not set: expected host:port[,host:port][/chroot]".to_owned()),
+            connect_string,
+        );
+        let (zookeeper_connect, zookeeper_chroot) = parsed.unwrap_or_else(|reason| {
+            settings.problem("zookeeper.connect", &reason);
+            Default::default()
+        });
+        let session_timeout = settings.number(OWNER, "zookeeper.session.timeout.ms");
+        let connection_timeout = settings
+            .text(OWNER, "zookeeper.connection.timeout.ms")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(session_timeout);
+        settings.comes_to("zookeeper.connection.timeout.ms", &connection_timeout);
+        let listeners = listeners(settings);
+        GatewayConfig {
+            addresses: addresses(settings, listeners.len()),
+            listeners,
+            refuse_apis: refused_apis(settings),
+            authorizer: settings
+                .text(OWNER, "authorizer.class.name")
+                .is_some_and(|class| !class.is_empty()),
+            auto_create_topics: settings.flag(OWNER, "auto.create.topics.enable"),
+            zookeeper_connect,
+            zookeeper_chroot,
+            zookeeper_session_timeout: milliseconds(session_timeout),
+            zookeeper_connection_timeout: milliseconds(connection_timeout),
+            socket_request_max_bytes: count(settings.number(OWNER, "socket.request.max.bytes")),
+            max_connections: cap(settings.number(OWNER, "max.connections")),
+            max_connections_per_ip: cap(settings.number(OWNER, "max.connections.per.ip")),
+            connections_max_idle: idle(settings.number(OWNER, "connections.max.idle.ms")),
+        }
+    }
+}
+
+fn listeners(settings: &mut Settings) -> Vec<GatewayListener> {
+    let (prefix, suffix) = GATEWAY_LISTENER;
+    let mut listeners: Vec<GatewayListener> = listeners::named(settings, OWNER)
+        .into_iter()
+        .map(|listener| GatewayListener {
+            brokers: listener.name.clone(),
+            name: listener.name,
+            bind: listener.bind,
+        })
+        .collect();
+    for (key, given) in settings.given.clone() {
+        let name = key.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
+        let Some(name) = name.map(str::to_ascii_uppercase) else { continue };
+        match listeners.iter_mut().find(|listener| listener.name == name) {
+            Some(listener) if !given.value.is_empty() => {
+                listener.brokers = given.value.to_ascii_uppercase();
+            }
+            Some(_) => settings.problem(&key, "expected the name of a listener of the brokers"),
+            None => settings.problem(&key, &format!("{name} is not one of listeners")),
+        }
+    }
+    listeners
+}
+
+fn addresses(settings: &mut Settings, listeners: usize) -> GatewayAddresses {
+    const PORT: &str = "doorkeeper.gateway.port.base";
+    const HOST: &str = "doorkeeper.gateway.advertised.host";
+    const ADVERTISED: &str = "doorkeeper.gateway.advertised.port.base";
+    let relay = settings.text(OWNER, "doorkeeper.gateway.addresses").as_deref() == Some("gateway");
+    let port = |settings: &mut Settings, key| {
+        let port = settings.text(OWNER, key)?.parse().ok()?;
+        Some(port)
+    };
+    let port_base: Option<u16> = port(settings, PORT);
+    let advertised_host = settings.text(OWNER, HOST).filter(|host| !host.is_empty());
+    let advertised_port_base = port(settings, ADVERTISED);
+    if !relay {
+        for key in [PORT, HOST, ADVERTISED] {
+            if settings.is_filled(key) {
+                let reason = "it would change the addresses that clients are told, which only \
+                              doorkeeper.gateway.addresses=gateway does";
+                settings.problem(key, reason);
+            }
+        }
+        return GatewayAddresses::Brokers;
+    }
+    let Some(port_base) = port_base else {
+        if !settings.is_filled(PORT) {
+            let reason = "not set: expected the port of broker 0, after which the others follow, or 0 \
+                          for any free ones";
+            settings.problem(PORT, reason);
+        }
+        return GatewayAddresses::Brokers;
+    };
+    if let Some(host) = &advertised_host {
+        let address = ListenAddress::parse(&format!("{host}:1"))
+            .or_else(|| ListenAddress::parse(&format!("[{host}]:1")));
+        if address.is_none() || matches!(host.as_str(), "0.0.0.0" | "::") {
+            settings.problem(HOST, "expected a name or address that clients can connect to");
+        }
+    }
+    if listeners > 1 && port_base != 0 {
+        let reason = "with more than one listener each broker needs a port for each of them: expected \
+                      0 (any free ports)";
+        settings.problem(PORT, reason);
+    }
+    if listeners > 1 && advertised_port_base.is_some() {
+        settings.problem(ADVERTISED, "with more than one listener the bound ports are advertised");
+    }
+    if port_base == 0 && advertised_port_base.is_some() {
+        settings
+            .problem(ADVERTISED, "it needs ports that follow from doorkeeper.gateway.port.base");
+    }
+    GatewayAddresses::Gateway(RelayAddresses { port_base, advertised_host, advertised_port_base })
+}
+
+/// APIs by name, in any case, or by number.
+fn refused_apis(settings: &mut Settings) -> BTreeSet<i16> {
+    const KEY: &str = "doorkeeper.gateway.refuse.apis";
+    let mut refused = BTreeSet::new();
+    for entry in settings.list(OWNER, KEY) {
+        let named = ApiKey::iter().find(|key| format!("{key:?}").eq_ignore_ascii_case(&entry));
+        match named.map(|key| key as i16).or_else(|| entry.parse().ok()) {
+            Some(key) if key == ApiKey::ApiVersions as i16 => {
+                settings.problem(KEY, "without ApiVersions no client can connect");
+            }
+            Some(key) if ApiKey::try_from(key).is_ok() => _ = refused.insert(key),
+            _ => settings.problem(KEY, &format!("expected Kafka's APIs by name, not {entry}")),
+        }
+    }
+    refused
+}

@@ -1,0 +1,97 @@
+//! The start of a gateway: the first image, then the listeners.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::addresses::AddressBook;
+use super::answers::Answers;
+use super::listener::Door;
+use super::view::{View, ViewHandle};
+use super::{Core, Gateway, StartError};
+use crate::cluster::ImageHandle;
+use crate::cluster::client::Coordinator;
+use crate::cluster::observer::Observer;
+use crate::config::GatewayConfig;
+use crate::net;
+
+pub(super) async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
+    let coordinator = Coordinator::of_gateway(&config);
+    let images = ImageHandle::new();
+    let observer = Observer::start(coordinator.clone(), None, images.clone());
+    first_image(&images, &coordinator).await;
+
+    let core = Arc::new(Core { config, views: ViewHandle::default(), answers: Answers::default() });
+    let mut follower = Follower::new(core.clone(), images.clone());
+    follower.publish();
+    let follower = tokio::spawn(follower.run());
+
+    let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
+    let listening = stop.clone().drop_guard();
+    let door = Door::new(core.clone(), stop.clone(), connections.clone());
+    let mut listeners = BTreeMap::new();
+    for (index, listener) in core.config.listeners.iter().enumerate() {
+        let socket = net::bind(&listener.bind)
+            .map_err(|error| StartError(format!("listener {}: {error}", listener.name)))?;
+        let address = socket
+            .local_addr()
+            .map_err(|error| StartError(format!("listener {}: {error}", listener.name)))?;
+        listeners.insert(listener.name.clone(), address);
+        tokio::spawn(door.clone().serve(socket, index, None));
+    }
+    Ok(Gateway { core, listeners, observer, follower, stop, _listening: listening, connections })
+}
+
+/// Waits for the first complete image; says so once if it takes longer than a connection may.
+async fn first_image(images: &ImageHandle, coordinator: &Coordinator) {
+    let complete = |image: &crate::cluster::ClusterImage| (image.version > 0).then_some(());
+    if images.wait_for(coordinator.connection_timeout, complete).await.is_some() {
+        return;
+    }
+    let (connect, chroot) = (&coordinator.connect, &coordinator.chroot);
+    tracing::warn!(
+        "no image of the cluster at {connect}{chroot} (zookeeper.connect) within {} ms: trying on, \
+         with the listeners closed",
+        coordinator.connection_timeout.as_millis()
+    );
+    let mut changed = images.changed();
+    while complete(&images.load()).is_none() {
+        if changed.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes a view of every new image.
+struct Follower {
+    core: Arc<Core>,
+    images: ImageHandle,
+    changed: tokio::sync::watch::Receiver<u64>,
+}
+
+impl Follower {
+    fn new(core: Arc<Core>, images: ImageHandle) -> Self {
+        let changed = images.changed();
+        Follower { core, images, changed }
+    }
+
+    fn publish(&mut self) {
+        self.changed.mark_unchanged();
+        let listeners = self.core.config.listeners.iter();
+        let addresses = listeners
+            .map(|listener| {
+                let listener = Arc::from(listener.brokers.as_str());
+                Arc::new(AddressBook { listener, relay: None })
+            })
+            .collect();
+        self.core.views.publish(View { image: self.images.load(), addresses });
+    }
+
+    async fn run(mut self) {
+        while self.changed.changed().await.is_ok() {
+            self.publish();
+        }
+    }
+}
