@@ -153,17 +153,17 @@ impl Node {
     async fn start_coordinator(&mut self, config: CoordinatorConfig) -> Result<(), NodeError> {
         let begun = Instant::now();
         let coordinator = Coordinator::start(config).await.map_err(NodeError::Coordinator)?;
-        let address = coordinator.client_address();
-        tracing::info!(%address, took = ?begun.elapsed(), "coordinator serves");
+        let (address, secure) = (coordinator.client_address(), coordinator.secure_client_address());
+        tracing::info!(?address, ?secure, took = ?begun.elapsed(), "coordinator serves");
         self.coordinator = Some(coordinator);
         Ok(())
     }
 
     async fn start_broker(&mut self, mut config: BrokerConfig) -> Result<(), NodeError> {
         if config.embedded
-            && let Some(coordinator) = &self.coordinator
+            && let Some(address) = self.coordinator.as_ref().and_then(Coordinator::client_address)
         {
-            config.zookeeper_connect = reachable(coordinator.client_address()).to_string();
+            config.zookeeper_connect = reachable(address).to_string();
         }
         let begun = Instant::now();
         let broker = Broker::start(config).await.map_err(NodeError::Broker)?;

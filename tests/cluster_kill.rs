@@ -33,7 +33,7 @@ fn an_embedded_broker_replaces_its_own_registration() {
 async fn a_broker_replaces_its_own_registration_on_a_coordinator_that_stayed() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let client = cluster_support::client(address).await;
     let file = dir.path().join("server.properties");
     let text = format!(

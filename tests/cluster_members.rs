@@ -24,7 +24,7 @@ fn leaders(broker: &Broker, topic: &str) -> Vec<i32> {
 async fn brokers_form_a_cluster_and_lose_a_member() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let proxy = Proxy::start(address).await;
     // The first becomes controller, and dies later.
     let first = broker(proxy.address, 1, dir.path()).await;
@@ -141,7 +141,7 @@ fn dead_partitions(image: &ClusterImage) -> usize {
 async fn an_apache_broker_in_the_cluster_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let client = client(address).await;
     client.mkdir("/brokers/ids", &PERSISTENT).await.unwrap();
     client.create("/brokers/ids/9", APACHE, &EPHEMERAL).await.unwrap();
@@ -176,7 +176,7 @@ async fn an_apache_broker_in_the_cluster_is_refused() {
 async fn a_controller_that_is_not_ours_ends_the_broker() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let broker = broker(address, 0, dir.path()).await;
     let client = client(address).await;
     let theirs = br#"{"version":2,"brokerid":9,"timestamp":"1","kraftControllerEpoch":-1}"#;
@@ -192,7 +192,7 @@ async fn a_controller_that_is_not_ours_ends_the_broker() {
 async fn a_deposed_controller_writes_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let broker = broker(address, 0, dir.path()).await;
     let client = client(address).await;
     // Somebody raises the epoch behind its back, as a new controller would.
@@ -211,7 +211,7 @@ async fn a_deposed_controller_writes_nothing_more() {
 async fn a_topic_on_several_brokers_is_led_by_its_first_live_one() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let (one, two) = tokio::join!(broker(address, 1, dir.path()), broker(address, 2, dir.path()));
     let both = |image: &ClusterImage| (image.brokers.len() == 2).then_some(());
     until(&one, "two brokers", both).await;

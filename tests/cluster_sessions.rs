@@ -13,11 +13,11 @@ use doorkeeper::cluster::layout::topic::id_text;
 async fn what_changed_while_the_connection_was_cut_is_seen_afterwards() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let proxy = Proxy::start(coordinator.client_address()).await;
+    let proxy = Proxy::start(coordinator.client_address().unwrap()).await;
     let mut config = config(proxy.address, 0, dir.path());
     config.zookeeper_session_timeout = Duration::from_secs(20);
     let broker = doorkeeper::broker::Broker::start(config).await.unwrap();
-    let client = client(coordinator.client_address()).await;
+    let client = client(coordinator.client_address().unwrap()).await;
     make_topic(&broker, "before", 2).await;
     make_topic(&broker, "untouched", 1).await;
     let image = broker.context().image.clone();
@@ -70,9 +70,9 @@ async fn what_changed_while_the_connection_was_cut_is_seen_afterwards() {
 async fn an_expired_session_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let proxy = Proxy::start(coordinator.client_address()).await;
+    let proxy = Proxy::start(coordinator.client_address().unwrap()).await;
     let broker = broker(proxy.address, 0, dir.path()).await;
-    let client = client(coordinator.client_address()).await;
+    let client = client(coordinator.client_address().unwrap()).await;
     make_topic(&broker, "t", 1).await;
     let before = broker.context().image.load();
     let owner = before.brokers[&0].owner;
@@ -96,7 +96,7 @@ async fn an_expired_session_is_replaced() {
 async fn a_removed_registration_is_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let broker = broker(address, 0, dir.path()).await;
     let epoch = broker.context().image.load().brokers[&0].epoch;
     let client = client(address).await;
@@ -114,10 +114,10 @@ async fn a_removed_registration_is_made_again() {
 async fn after_a_kill_its_own_old_registration_is_replaced_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let proxy = Proxy::start(coordinator.client_address()).await;
+    let proxy = Proxy::start(coordinator.client_address().unwrap()).await;
     let mut long = config(proxy.address, 0, dir.path());
     long.zookeeper_session_timeout = Duration::from_secs(30);
-    let client = client(coordinator.client_address()).await;
+    let client = client(coordinator.client_address().unwrap()).await;
     let mut starts = Vec::new();
     for round in 0..3 {
         proxy.heal();
@@ -149,7 +149,7 @@ async fn after_a_kill_its_own_old_registration_is_replaced_at_once() {
 async fn somebody_elses_registration_is_waited_for_and_then_refused() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let one = broker(address, 0, dir.path()).await;
     let other = tempfile::tempdir().unwrap();
     let begun = Instant::now();
@@ -176,7 +176,7 @@ async fn somebody_elses_registration_is_waited_for_and_then_refused() {
 async fn another_cluster_and_another_id_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let first = broker(address, 0, dir.path()).await;
     first.shutdown(Duration::from_secs(1)).await;
     let mut renamed = config(address, 5, dir.path());
@@ -209,7 +209,7 @@ async fn no_coordinator_is_one_clear_line() {
 async fn a_restarted_coordinator_finds_its_broker_again() {
     let dir = tempfile::tempdir().unwrap();
     let first = coordinator(dir.path(), 0).await;
-    let address = first.client_address();
+    let address = first.client_address().unwrap();
     let mut config = config(address, 0, dir.path());
     config.zookeeper_session_timeout = Duration::from_secs(20);
     let broker = doorkeeper::broker::Broker::start(config).await.unwrap();
@@ -229,7 +229,7 @@ async fn a_restarted_coordinator_finds_its_broker_again() {
 async fn a_wiped_coordinator_erases_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let first = coordinator(dir.path(), 0).await;
-    let address = first.client_address();
+    let address = first.client_address().unwrap();
     let broker = broker(address, 0, dir.path()).await;
     make_topic(&broker, "t", 2).await;
     let old = broker.context().image.load();

@@ -15,7 +15,7 @@ use serde_json::json;
 async fn a_first_start_makes_the_layout() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let broker = broker(address, 7, dir.path()).await;
     let client = client(address).await;
 
@@ -75,7 +75,7 @@ async fn a_first_start_makes_the_layout() {
 async fn a_chroot_is_made_and_used() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let mut config = config(address, 0, dir.path());
     config.zookeeper_chroot = "/kafka/one".to_owned();
     let broker = doorkeeper::broker::Broker::start(config).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_chroot_is_made_and_used() {
 async fn an_id_is_generated_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let first = broker(address, -1, dir.path()).await;
     assert_eq!(first.id(), 1_001);
     first.shutdown(Duration::from_secs(5)).await;
@@ -102,7 +102,7 @@ async fn an_id_is_generated_and_kept() {
 async fn a_topic_from_its_making_to_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let broker = broker(address, 0, dir.path()).await;
     let client = client(address).await;
     let admin = &broker.context().admin;
@@ -171,7 +171,7 @@ async fn a_topic_from_its_making_to_its_end() {
 async fn a_topic_that_another_tool_made_becomes_usable() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let broker = broker(address, 0, dir.path()).await;
     let client = client(address).await;
     let old = br#"{"version":1,"partitions":{"0":[0],"1":[0]}}"#;
@@ -207,7 +207,7 @@ async fn a_topic_that_another_tool_made_becomes_usable() {
 async fn epochs_fence_and_codes_are_kafkas() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let broker = broker(address, 0, dir.path()).await;
     let client = client(address).await;
     make_topic(&broker, "t", 1).await;
@@ -235,7 +235,7 @@ async fn epochs_fence_and_codes_are_kafkas() {
 async fn producer_ids_come_in_blocks_and_never_twice() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = coordinator(dir.path(), 0).await;
-    let address = coordinator.client_address();
+    let address = coordinator.client_address().unwrap();
     let (one, two) = tokio::join!(broker(address, 1, dir.path()), broker(address, 2, dir.path()));
     let client = client(address).await;
     assert_eq!(one.context().producer_ids.next().await.unwrap(), 0);

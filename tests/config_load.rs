@@ -55,7 +55,7 @@ const SERVER: &str = "broker.id=3\nzookeeper.connect=zk1:2181,zk2/kafka/eu\nlog.
 fn no_files_are_the_embedded_default() {
     let configuration = loaded(&[], &[]).unwrap();
     let coordinator = configuration.coordinator.unwrap();
-    assert_eq!(coordinator.client_address, address("127.0.0.1", 2181));
+    assert_eq!(coordinator.client_address, Some(address("127.0.0.1", 2181)));
     assert_eq!(coordinator.data_dir, PathBuf::from("doorkeeper-data/coordinator"));
     assert_eq!(coordinator.tick_time, Duration::from_secs(2));
     assert_eq!(coordinator.purge_interval, Duration::from_secs(3_600));
@@ -76,7 +76,7 @@ fn overrides_change_the_embedded_default() {
     )
     .unwrap();
     let coordinator = configuration.coordinator.unwrap();
-    assert_eq!(coordinator.client_address, address("127.0.0.1", 0));
+    assert_eq!(coordinator.client_address, Some(address("127.0.0.1", 0)));
     assert_eq!(coordinator.data_log_dir, PathBuf::from("/d/coordinator"));
     let broker = configuration.broker.unwrap();
     assert_eq!(broker.listeners[0].bind, address("127.0.0.1", 0));
@@ -119,7 +119,7 @@ fn process_roles_rules_over_the_files() {
 fn a_zoo_cfg_has_zookeepers_own_defaults() {
     let configuration = loaded(&[("zoo.cfg", "dataDir=/var/zk\nclientPort=2181\n")], &[]).unwrap();
     let coordinator = configuration.coordinator.unwrap();
-    assert_eq!(coordinator.client_address, address("", 2181));
+    assert_eq!(coordinator.client_address, Some(address("", 2181)));
     assert_eq!(coordinator.tick_time, Duration::from_secs(3));
     assert_eq!(coordinator.min_session_timeout, Duration::from_secs(6));
     assert_eq!(coordinator.max_session_timeout, Duration::from_secs(60));
@@ -139,7 +139,7 @@ fn a_zoo_cfg_is_read_as_zookeeper_reads_it() {
         4lw.commands.whitelist=ruok, mntr ,\nskipACL=yes\nsnapshot.trust.empty=TRUE\npreAllocSize=1024\n\
         jute.maxbuffer=0x9fffff\nsnapCount=1\nclientPort=2183\n";
     let coordinator = loaded(&[("zoo.cfg", text)], &[]).unwrap().coordinator.unwrap();
-    assert_eq!(coordinator.client_address, address("127.0.0.1", 2183), "the last one counts");
+    assert_eq!(coordinator.client_address, Some(address("127.0.0.1", 2183)), "the last one counts");
     assert_eq!(coordinator.data_dir, PathBuf::from("/var/zk"));
     assert_eq!(coordinator.data_log_dir, PathBuf::from("/var/log/zk"));
     assert_eq!(coordinator.min_session_timeout, Duration::from_secs(2));
@@ -215,6 +215,14 @@ fn a_bad_value_is_named_with_its_line_and_what_was_expected() {
         (
             [("zoo.cfg", "tickTime=1\nclientPort=1\n")],
             "dataDir: not set, so the coordinator has no place for its data",
+        ),
+        (
+            [("zoo.cfg", "dataDir=/x\n")],
+            "clientPort: not set, and neither is secureClientPort, so the coordinator has no port to serve",
+        ),
+        (
+            [("zoo.cfg", "dataDir=/x\nsecureClientPort=1\nclientPortAddress=127.0.0.1\n")],
+            "clientPortAddress=127.0.0.1 (zoo.cfg:3): clientPort is not set",
         ),
         (
             [("zoo.cfg", "dataDir=/x\nclientPort=1\nautopurge.purgeInterval=2x\n")],

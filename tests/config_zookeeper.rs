@@ -29,7 +29,10 @@ impl Zoo {
     }
 
     fn load(&self, flags: &str) -> Result<Configuration, Vec<String>> {
-        let properties = SystemProperties::new(Some(flags), None, &[]);
+        let properties = SystemProperties::new(
+            |name| (name == "SERVER_JVMFLAGS").then(|| flags.to_owned()),
+            &[],
+        );
         let dir = format!("{}/", self.dir.path().display());
         load_with(std::slice::from_ref(&self.path), &[], &properties)
             .map_err(|e| e.problems.into_iter().map(|line| line.replace(&dir, "")).collect())
@@ -100,7 +103,7 @@ fn a_member_is_taken_over_when_that_is_asked_for() {
     assert_eq!(coordinator.ensemble.members.len(), 2);
     assert_eq!(coordinator.ensemble.members[1].addresses[0].host, "b");
     let expected = ListenAddress { host: "127.0.0.1".to_owned(), port: 2182 };
-    assert_eq!(coordinator.client_address, expected, "that of its own line");
+    assert_eq!(coordinator.client_address, Some(expected), "that of its own line");
     let broken = Zoo::new(text).with("myid", "two\n").problems();
     assert!(broken.starts_with("myid: expected a number"), "{broken}");
 }
@@ -110,7 +113,7 @@ fn a_single_server_line_is_a_standalone_server() {
     let text = "dataDir=DIR\nserver.1=localhost:2888:3888:participant;2185\n";
     let configuration = Zoo::new(text).load("-Dzookeeper.admin.enableServer=false").unwrap();
     assert!(configuration.warnings[0].contains("runs standalone"), "{:?}", configuration.warnings);
-    assert_eq!(configuration.coordinator.unwrap().client_address.port, 2185);
+    assert_eq!(configuration.coordinator.unwrap().client_address.unwrap().port, 2185);
     let other = format!("{ZOO}server.1=localhost:2888:3888;2185\n");
     let problems = Zoo::new(&other).problems();
     assert!(problems.contains("differs from the client address 0.0.0.0:2185"), "{problems}");
@@ -121,7 +124,7 @@ fn the_dynamic_file_is_read() {
     let text = "dataDir=DIR\ndynamicConfigFile=DIR/zoo.cfg.dynamic\n";
     let zoo = || Zoo::new(text);
     let one = zoo().with("zoo.cfg.dynamic", "server.1=localhost:2888:3888;2185\n").load("");
-    assert_eq!(one.unwrap().coordinator.unwrap().client_address.port, 2185);
+    assert_eq!(one.unwrap().coordinator.unwrap().client_address.unwrap().port, 2185);
     let several = zoo().with("zoo.cfg.dynamic", "server.1=a:1:2;5\nserver.2=b:1:2;5\n").problems();
     assert!(several.contains("server.1=a:1:2;5 (zoo.cfg.dynamic:1): 2 server.N"), "{several}");
     assert!(zoo().problems().contains("can't read zoo.cfg.dynamic: No such file"));
@@ -206,4 +209,40 @@ fn storage_keys_have_their_units() {
     assert!(!coordinator.data_dir_autocreate && !coordinator.serialize_last_zxid);
     assert_eq!(coordinator.client_port_listen_backlog, Some(50));
     assert!(coordinator.client_tcp_keep_alive);
+}
+
+#[test]
+fn a_login_of_a_broker_stops_its_start_wherever_it_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let jaas = dir.path().join("jaas.conf");
+    let module = "org.apache.zookeeper.server.auth.DigestLoginModule required";
+    let login = format!("Client {{ {module} username=\"a\" password=\"b\"; }};\n");
+    let kafka = "KafkaServer { a.B required; };\n";
+    std::fs::write(&jaas, format!("{login}{kafka}")).unwrap();
+    let server = dir.path().join("server.properties");
+    std::fs::write(&server, "broker.id=1\nzookeeper.connect=zk\n").unwrap();
+    let load = |flags: &str| {
+        let flags = flags.replace("JAAS", &jaas.display().to_string());
+        let properties =
+            SystemProperties::new(|name| (name == "KAFKA_OPTS").then(|| flags.clone()), &[]);
+        load_with(std::slice::from_ref(&server), &[], &properties)
+            .map_err(|error| error.problems.join("\n"))
+    };
+    let file = "-Djava.security.auth.login.config=JAAS";
+    for (flags, expected) in [
+        (file.to_owned(), "its section Client is a broker's login to its coordinator"),
+        (format!("{file} -Dzookeeper.sasl.clientconfig=KafkaServer"), "its section KafkaServer is"),
+        (format!("{file}.nosuch"), "can't read it: No such file"),
+        ("-Dzookeeper.client.secure=true".to_owned(), "TLS to its coordinator is not built yet"),
+    ] {
+        let problems = load(&flags).map(|_| ()).unwrap_err();
+        assert_eq!(problems.lines().count(), 1, "{problems}");
+        assert!(problems.contains(expected) && problems.contains("(KAFKA_OPTS)"), "{problems}");
+        assert!(!problems.contains("password"), "{problems}");
+    }
+    for flags in ["", "-Dzookeeper.sasl.client=false -Djava.security.auth.login.config=JAAS"] {
+        load(flags).unwrap();
+    }
+    std::fs::write(&jaas, kafka).unwrap();
+    load(file).unwrap();
 }

@@ -102,7 +102,9 @@ async fn a_client_finds_its_session_again_after_a_restart() {
     while client.state() != SessionState::Disconnected {
         state.changed().await;
     }
-    let server = Server::start_on(directory, |config| config.client_address.port = port).await;
+    let server =
+        Server::start_on(directory, |config| config.client_address.as_mut().unwrap().port = port)
+            .await;
     while client.state() != SessionState::SyncConnected {
         state.changed().await;
     }

@@ -116,7 +116,7 @@ async fn refusal(change: impl FnOnce(&mut doorkeeper::config::CoordinatorConfig)
 async fn what_prevents_a_start_is_said_in_one_line() {
     let server = Server::start().await;
     let port = server.address().port();
-    let error = refusal(|config| config.client_address.port = port).await;
+    let error = refusal(|config| config.client_address.as_mut().unwrap().port = port).await;
     assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("in use"), "{error}");
 
     let locked = server.directory.path().to_owned();

@@ -29,7 +29,7 @@ fn the_embedded_default_serves_and_stops() {
     assert!(server.banner.starts_with(&format!("doorkeeper {} serves", doorkeeper::VERSION)));
     let ready = server.ready();
     let keys: Vec<&String> = ready.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["brokers", "coordinator", "gateways", "http", "pid"]);
+    assert_eq!(keys, ["brokers", "coordinator", "coordinatorSecure", "gateways", "http", "pid"]);
     assert_eq!(ready["pid"], server.pid().as_raw_nonzero().get());
     assert_eq!(ready["gateways"], serde_json::json!([]));
     assert_eq!(ready["brokers"][0]["id"], 0);

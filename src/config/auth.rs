@@ -206,9 +206,7 @@ impl AuthConfig {
             }
             return;
         };
-        // "==file" stands for "this file alone" on Java's command line.
-        let file = file.strip_prefix('=').unwrap_or(&file);
-        let path = file.strip_prefix("file:").unwrap_or(file);
+        let path = jaas::path_of(&file);
         let entries = match jaas::read(Path::new(path)) {
             Ok(sections) => sections.into_iter().find(|entry| entry.name == section),
             Err(error) => {

@@ -27,8 +27,8 @@ pub enum SnapshotCompression {
 /// What a coordinator is started with. Defaults are Apache ZooKeeper's.
 #[derive(Debug, Clone)]
 pub struct CoordinatorConfig {
-    /// `clientPort` and `clientPortAddress`.
-    pub client_address: ListenAddress,
+    /// `clientPort` and `clientPortAddress`; `None` where `secureClientPort` alone is served.
+    pub client_address: Option<ListenAddress>,
     /// `secureClientPort` and `secureClientPortAddress`: TLS alone.
     pub secure_client_address: Option<ListenAddress>,
     /// `client.portUnification`: TLS on the client port too, beside what isn't TLS.
@@ -131,7 +131,7 @@ impl Default for CoordinatorConfig {
     fn default() -> Self {
         let tick_time = Duration::from_millis(3_000);
         CoordinatorConfig {
-            client_address: ListenAddress { host: String::new(), port: 2181 },
+            client_address: Some(ListenAddress { host: String::new(), port: 2181 }),
             secure_client_address: None,
             port_unification: false,
             tls: None,
@@ -244,7 +244,7 @@ impl CoordinatorConfig {
         let ensemble = members::ensemble(settings, &data_dir, take_over_member);
         let client_address = members::client_address(settings, from_keys, &ensemble);
         if client_address.is_none() {
-            settings.problem("clientPort", "not set, so the coordinator has no port to serve");
+            without_client_port(settings, port_unification);
         }
 
         let tick_ms = settings.number(OWNER, "tickTime");
@@ -275,7 +275,7 @@ impl CoordinatorConfig {
         });
 
         CoordinatorConfig {
-            client_address: client_address.unwrap_or(defaults.client_address),
+            client_address,
             secure_client_address,
             port_unification,
             tls,
@@ -350,6 +350,24 @@ impl CoordinatorConfig {
             system_properties: settings.shown_properties(),
             initial_configuration: settings.shown_file_lines(),
         }
+    }
+}
+
+/// What is wrong where no port is served without TLS, or with either.
+fn without_client_port(settings: &mut Settings, port_unification: bool) {
+    if settings.is_given("clientPortAddress") {
+        settings.problem("clientPortAddress", "clientPort is not set");
+    }
+    if !settings.is_given("secureClientPort") {
+        settings.problem(
+            "clientPort",
+            "not set, and neither is secureClientPort, so the coordinator has no port to serve",
+        );
+    } else if port_unification {
+        settings.warnings.push(
+            "client.portUnification changes nothing: it is for clientPort, which is not set"
+                .to_owned(),
+        );
     }
 }
 

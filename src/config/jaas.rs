@@ -37,6 +37,12 @@ pub(super) enum JaasError {
     Malformed { line: usize, reason: String },
 }
 
+/// The path in a value of `java.security.auth.login.config`, where `=file` stands for "this file alone".
+pub(super) fn path_of(value: &str) -> &str {
+    let file = value.strip_prefix('=').unwrap_or(value);
+    file.strip_prefix("file:").unwrap_or(file)
+}
+
 /// Reads a file.
 pub(super) fn read(path: &Path) -> Result<Vec<Section>, JaasError> {
     use std::io::Read as _;

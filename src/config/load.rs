@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::keys::{self, Owner, Use};
 use super::settings::{Effective, Given, Origin, Settings, shown};
 use super::{
-    BrokerConfig, CoordinatorConfig, GatewayConfig, ListenAddress, SystemProperties, members,
-    properties,
+    BrokerConfig, CoordinatorConfig, GatewayConfig, ListenAddress, SystemProperties, broker_login,
+    members, properties,
 };
 use crate::limits;
 
@@ -58,7 +58,7 @@ pub fn load(files: &[PathBuf], overrides: &[String]) -> Result<Configuration, Co
 
 /// Reads the files (none: the embedded default) and lays the overrides (`KEY=VALUE`) over them.
 ///
-/// A file with `clientPort`, `dataDir` or `tickTime` is a `zoo.cfg`, any other one a
+/// A file with `clientPort`, `secureClientPort`, `dataDir` or `tickTime` is a `zoo.cfg`, any other one a
 /// `server.properties`; which of them are there says which roles start, unless `process.roles` does.
 /// The last file that sets a key wins, and an override over every file. A system property yields to
 /// a file, as in ZooKeeper, where that reads the key from both.
@@ -108,6 +108,9 @@ pub fn load_with(
     let coordinator = roles.coordinator.then(|| CoordinatorConfig::from_settings(&mut settings));
     let broker =
         roles.broker.then(|| BrokerConfig::from_settings(&mut settings, roles.coordinator));
+    if let Some(broker) = &broker {
+        broker_login::check(&mut settings, coordinator.as_ref(), broker);
+    }
     let gateway = roles.gateway.then(|| GatewayConfig::from_settings(&mut settings));
     let http = http_listener(&mut settings);
     let Settings { problems, warnings, effective, .. } = settings;
@@ -143,7 +146,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, Given>, String> {
 /// The roles that a file asks for by the keys it holds: a file may hold both roles' keys.
 fn kind_of(found: &BTreeMap<String, Given>) -> Roles {
     let has = |keys: &[&str]| keys.iter().any(|key| found.contains_key(*key));
-    let coordinator = has(&["clientPort", "dataDir", "tickTime"]);
+    let coordinator = has(&["clientPort", "secureClientPort", "dataDir", "tickTime"]);
     let broker =
         has(&["broker.id", "node.id", "listeners", "log.dirs", "log.dir", "zookeeper.connect"]);
     Roles { coordinator, broker: broker || !coordinator, gateway: false }

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod audit;
 pub mod auth;
 pub mod broker;
+mod broker_login;
 pub mod coordinator;
 pub mod gateway;
 mod jaas;

@@ -20,7 +20,7 @@ pub enum Origin {
     },
     /// A Java system property.
     Property {
-        /// `-D`, `SERVER_JVMFLAGS` or `JVMFLAGS`.
+        /// `-D`, or the variable of the environment that holds it.
         source: &'static str,
     },
     /// `--override`.

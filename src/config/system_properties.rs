@@ -67,6 +67,10 @@ const FILE_ONLY: [&str; 33] = [
     "tickTime",
 ];
 
+/// The variables that hold flags for a JVM, in the order in which they rule over each other:
+/// `zkServer.sh` puts `JVMFLAGS` behind `SERVER_JVMFLAGS`, and `kafka-run-class.sh` reads `KAFKA_OPTS`.
+const VARIABLES: [&str; 3] = ["SERVER_JVMFLAGS", "JVMFLAGS", "KAFKA_OPTS"];
+
 /// Properties in the order in which they were given: the last of two equal ones counts, as in Java.
 #[derive(Debug, Clone, Default)]
 pub struct SystemProperties {
@@ -87,16 +91,12 @@ pub(super) struct Keys {
 }
 
 impl SystemProperties {
-    /// Those of `SERVER_JVMFLAGS`, of `JVMFLAGS`, which `zkServer.sh` puts behind it, and then of the
-    /// command line: each `name=value`, or a name alone, which is an empty value as in Java.
+    /// Those of the environment's variables, by their names, and then those of the command line: each
+    /// `name=value`, or a name alone, which is an empty value as in Java.
     ///
-    /// The variables are split at white space and nowhere else, as the script's shell does. What is
-    /// in them beside `-D` is for a JVM, and left alone.
-    pub fn new(
-        server_jvmflags: Option<&str>,
-        jvmflags: Option<&str>,
-        command_line: &[String],
-    ) -> Self {
+    /// The variables are split at white space and nowhere else, as the scripts' shell does. What is in
+    /// them beside `-D` is for a JVM, and left alone.
+    pub fn new(variable: impl Fn(&str) -> Option<String>, command_line: &[String]) -> Self {
         let mut given = Vec::new();
         let mut take = |text: &str, source| {
             let (name, value) = text.split_once('=').unwrap_or((text, ""));
@@ -104,8 +104,8 @@ impl SystemProperties {
                 given.push((name.to_owned(), value.trim().to_owned(), source));
             }
         };
-        for (flags, source) in [(server_jvmflags, "SERVER_JVMFLAGS"), (jvmflags, "JVMFLAGS")] {
-            for flag in flags.unwrap_or_default().split_whitespace() {
+        for source in VARIABLES {
+            for flag in variable(source).unwrap_or_default().split_whitespace() {
                 if let Some(property) = flag.strip_prefix("-D") {
                     take(property, source);
                 }
@@ -119,9 +119,7 @@ impl SystemProperties {
 
     /// Those of the environment and of the command line of this process.
     pub fn of_process(command_line: &[String]) -> Self {
-        let variable = |name| std::env::var(name).ok();
-        let (server, common) = (variable("SERVER_JVMFLAGS"), variable("JVMFLAGS"));
-        SystemProperties::new(server.as_deref(), common.as_deref(), command_line)
+        SystemProperties::new(|name| std::env::var(name).ok(), command_line)
     }
 
     /// Sorts the properties by what ZooKeeper does of them.
@@ -181,14 +179,22 @@ mod tests {
 
     #[test]
     fn later_properties_rule_and_jvm_flags_are_left_alone() {
+        let variables = BTreeMap::from([
+            (
+                "SERVER_JVMFLAGS",
+                "-Xmx1000m  -Dzookeeper.snapCount=1\t-Djute.maxbuffer=5 -D -XX:+UseG1GC",
+            ),
+            ("JVMFLAGS", "-Dzookeeper.snapCount=2 -Dzookeeper.maxCnxns=1"),
+            ("KAFKA_OPTS", "-Dzookeeper.maxCnxns=9"),
+        ]);
         let properties = SystemProperties::new(
-            Some("-Xmx1000m  -Dzookeeper.snapCount=1\t-Djute.maxbuffer=5 -D -XX:+UseG1GC"),
-            Some("-Dzookeeper.snapCount=2"),
+            |name| variables.get(name).map(|&flags| flags.to_owned()),
             &["jute.maxbuffer=7".to_owned(), "zookeeper.skipACL".to_owned()],
         );
         let keys = properties.keys();
         assert_eq!(keys.below_files["snapCount"].value, "2");
         assert_eq!(keys.below_files["snapCount"].origin.to_string(), "JVMFLAGS");
+        assert_eq!(keys.below_files["maxCnxns"].origin.to_string(), "KAFKA_OPTS");
         assert_eq!(keys.below_files["skipACL"].value, "");
         assert_eq!(keys.above_files["jute.maxbuffer"].value, "7");
         assert_eq!(keys.above_files["jute.maxbuffer"].origin.to_string(), "-D");
@@ -197,7 +203,10 @@ mod tests {
 
     #[test]
     fn properties_that_do_nothing_in_zookeeper_are_named() {
-        let of = |text: &str| SystemProperties::new(Some(text), None, &[]).keys();
+        let of = |text: &str| {
+            let flags = |name: &str| (name == "SERVER_JVMFLAGS").then(|| text.to_owned());
+            SystemProperties::new(flags, &[]).keys()
+        };
         for (text, expected) in [
             ("-Dzookeeper.tickTime=1", "ZooKeeper reads tickTime from zoo.cfg only"),
             ("-Dzookeeper.autopurge.purgeInterval=1", "ZooKeeper reads autopurge.purgeInterval"),

@@ -40,7 +40,10 @@ pub(super) fn print(node: &Node, data: &DataDirectories) {
 fn text(node: &Node, data: &DataDirectories) -> String {
     let mut text = format!("doorkeeper {} serves (pid {})\n", crate::VERSION, std::process::id());
     if let Some(coordinator) = &node.coordinator {
-        let at = shown(coordinator.client_address());
+        let plain = coordinator.client_address().map(shown);
+        let secure = coordinator.secure_client_address().map(|at| format!("{} (TLS)", shown(at)));
+        let at: Vec<String> = plain.into_iter().chain(secure).collect();
+        let at = at.join(" and ");
         let _ = writeln!(text, "  coordinator  {at}, data in {}", paths(&data.coordinator));
     }
     if let Some(broker) = &node.broker {

@@ -17,6 +17,8 @@ use crate::durable_file;
 struct Ready {
     pid: u32,
     coordinator: Option<String>,
+    #[serde(rename = "coordinatorSecure")]
+    coordinator_secure: Option<String>,
     brokers: Vec<Member>,
     gateways: Vec<Front>,
     http: Option<String>,
@@ -51,10 +53,8 @@ pub(super) fn write(path: &Path, node: &Node) -> io::Result<()> {
     };
     let ready = Ready {
         pid: std::process::id(),
-        coordinator: node
-            .coordinator
-            .as_ref()
-            .map(|coordinator| reachable(coordinator.client_address()).to_string()),
+        coordinator: of_coordinator(Coordinator::client_address),
+        coordinator_secure: of_coordinator(Coordinator::secure_client_address),
         brokers: node
             .broker
             .iter()

@@ -21,7 +21,7 @@ pub(super) struct Listeners {
     bound: Vec<(TcpListener, Security)>,
     tls: Option<Arc<TlsServer>>,
     /// Where clients connect without TLS, or with either.
-    pub(super) client_address: SocketAddr,
+    pub(super) client_address: Option<SocketAddr>,
     /// Where they connect with TLS.
     pub(super) secure_client_address: Option<SocketAddr>,
 }
@@ -52,7 +52,10 @@ impl Listeners {
             Some(tls) if config.port_unification => Security::Either(Arc::clone(tls)),
             _ => Security::Plain,
         };
-        let client_address = listen(&config.client_address, on_client_port)?;
+        let client_address = match &config.client_address {
+            Some(address) => Some(listen(address, on_client_port)?),
+            None => None,
+        };
         let secure_client_address = match (&config.secure_client_address, &tls) {
             (Some(address), Some(tls)) => Some(listen(address, Security::Tls(Arc::clone(tls)))?),
             _ => None,

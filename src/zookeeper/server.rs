@@ -49,7 +49,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Coordinator {
     state: Arc<State>,
-    client_address: SocketAddr,
+    client_address: Option<SocketAddr>,
     secure_client_address: Option<SocketAddr>,
     /// Those of the AdminServer and of the metrics page.
     addresses: (Option<SocketAddr>, Option<SocketAddr>),
@@ -107,9 +107,13 @@ impl Coordinator {
         }
         let state = State::new(config, database, sessions, storage.snapshot_writer());
         let state = Arc::new(state);
-        state.client_port.store(client_address.port(), Ordering::Relaxed);
-        let secure_port = secure_client_address.map_or(0, |address| address.port());
-        state.secure_client_port.store(secure_port, Ordering::Relaxed);
+        for (known, address) in [
+            (&state.client_port, client_address),
+            (&state.secure_client_port, secure_client_address),
+        ] {
+            let port = address.map_or(-1, |address| i32::from(address.port()));
+            known.store(port, Ordering::Relaxed);
+        }
         state.config_hidden.store(storage.recovery().member, Ordering::Relaxed);
         let (server, recovery) = (&state.stats.server, storage.recovery());
         server.dbinittime.record(microseconds(begun.elapsed()), 1);
@@ -154,8 +158,8 @@ impl Coordinator {
         })
     }
 
-    /// Where clients connect.
-    pub fn client_address(&self) -> SocketAddr {
+    /// Where clients connect without TLS, or with either; `None` where TLS alone is served.
+    pub fn client_address(&self) -> Option<SocketAddr> {
         self.client_address
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -62,10 +62,10 @@ pub struct State {
     pub draining: AtomicBool,
     /// What snapshots are written with; it knows the sizes on disk.
     pub disk: SnapshotWriter,
-    /// The port that clients connect to.
-    pub client_port: AtomicU16,
-    /// The port that they connect to with TLS; 0 is none.
-    pub secure_client_port: AtomicU16,
+    /// The port that clients connect to; -1 is none.
+    pub client_port: AtomicI32,
+    /// The port that they connect to with TLS; -1 is none.
+    pub secure_client_port: AtomicI32,
     /// Whether `/zookeeper/config` is served empty: it names the servers of an ensemble that this one
     /// was taken over from, and clients that follow it would go there.
     pub config_hidden: AtomicBool,
@@ -116,8 +116,8 @@ impl State {
             stats: Stats::new(),
             draining: AtomicBool::new(false),
             disk,
-            client_port: AtomicU16::new(0),
-            secure_client_port: AtomicU16::new(0),
+            client_port: AtomicI32::new(-1),
+            secure_client_port: AtomicI32::new(-1),
             config_hidden: AtomicBool::new(false),
             trace_mask: AtomicI64::new(TRACE_MASK),
             digests: Mutex::new(VecDeque::new()),

@@ -31,7 +31,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A coordinator on this port (0 = a free one), its data below `dir`.
 pub(crate) async fn coordinator(dir: &Path, port: u16) -> Coordinator {
     let config = CoordinatorConfig {
-        client_address: ListenAddress { host: "127.0.0.1".to_owned(), port },
+        client_address: Some(ListenAddress { host: "127.0.0.1".to_owned(), port }),
         data_dir: dir.join("coordinator"),
         data_log_dir: dir.join("coordinator"),
         tick_time: TICK,

@@ -58,7 +58,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A quick server: ticks of 50 ms, sessions of 100 ms to 20 s.
 pub fn config(directory: &Path) -> CoordinatorConfig {
     CoordinatorConfig {
-        client_address: ListenAddress { host: "127.0.0.1".to_owned(), port: 0 },
+        client_address: Some(ListenAddress { host: "127.0.0.1".to_owned(), port: 0 }),
         data_dir: directory.to_owned(),
         data_log_dir: directory.to_owned(),
         tick_time: Duration::from_millis(50),
@@ -96,7 +96,7 @@ impl Server {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.coordinator.client_address()
+        self.coordinator.client_address().unwrap()
     }
 
     pub async fn connect(&self) -> Client {

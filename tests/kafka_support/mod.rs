@@ -41,7 +41,7 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let local = ListenAddress { host: "127.0.0.1".to_owned(), port: 0 };
         let coordinator = Coordinator::start(CoordinatorConfig {
-            client_address: local.clone(),
+            client_address: Some(local.clone()),
             data_dir: directory.path().join("coordinator"),
             data_log_dir: directory.path().join("coordinator"),
             pre_alloc_size: 1 << 20,
@@ -59,7 +59,7 @@ impl Server {
                 advertised: None,
             }],
             log_dirs: vec![directory.path().join("broker")],
-            zookeeper_connect: coordinator.client_address().to_string(),
+            zookeeper_connect: coordinator.client_address().unwrap().to_string(),
             ..BrokerConfig::default()
         };
         change(&mut config);

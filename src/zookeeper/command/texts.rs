@@ -54,10 +54,10 @@ pub(super) fn monitor(state: &State) -> String {
 /// `conf`.
 pub(super) fn configuration(state: &State) -> String {
     let config = &state.config;
-    let port = state.client_port.load(Ordering::Relaxed);
+    let (port, secure_port) = (&state.client_port, &state.secure_client_port);
     let (data, logs) = facts::directory_sizes(state);
     format!(
-        "clientPort={port}\n\
+        "clientPort={}\n\
          secureClientPort={}\n\
          dataDir={}\n\
          dataDirSize={data}\n\
@@ -69,7 +69,8 @@ pub(super) fn configuration(state: &State) -> String {
          maxSessionTimeout={}\n\
          clientPortListenBacklog={}\n\
          serverId=0\n",
-        secure_port(state),
+        port.load(Ordering::Relaxed),
+        secure_port.load(Ordering::Relaxed),
         config.data_dir.join("version-2").display(),
         config.data_log_dir.join("version-2").display(),
         config.tick_time.as_millis(),
@@ -78,14 +79,6 @@ pub(super) fn configuration(state: &State) -> String {
         config.max_session_timeout.as_millis(),
         config.client_port_listen_backlog.map_or(-1, i64::from),
     )
-}
-
-/// -1 is no port.
-fn secure_port(state: &State) -> i32 {
-    match state.secure_client_port.load(Ordering::Relaxed) {
-        0 => -1,
-        port => i32::from(port),
-    }
 }
 
 /// `envi`: what holds here too; kazoo reads the version from it.
