@@ -1,13 +1,14 @@
-//! A coordinator on a disk that fails: what it acknowledges, when it gives up, and what it says.
+//! A coordinator on a disk that fails, or takes its time: what it acknowledges, when it gives up, and
+//! what it says.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod coordinator_support;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use coordinator_support::*;
 use doorkeeper::zookeeper::server::Coordinator;
@@ -117,6 +118,7 @@ async fn a_log_that_cannot_be_written_ends_the_coordinator_with_one_line() {
 
 #[tokio::test]
 async fn a_full_disk_under_snapshots_disturbs_no_client() {
+    log();
     let disk = Switch::default();
     let server = start(TempDir::new().unwrap(), &disk).await;
     disk.snapshots.store(ENOSPC, Ordering::SeqCst);
@@ -131,7 +133,172 @@ async fn a_full_disk_under_snapshots_disturbs_no_client() {
         .collect();
     let snapshots: Vec<&String> = names.iter().filter(|name| name.contains("snapshot")).collect();
     assert_eq!(snapshots, ["snapshot.0"], "no other could be written");
+    let lines = lines_about(directory.path());
+    let warnings = lines.iter().filter(|line| line.contains("no room for a snapshot"));
+    assert!(warnings.clone().count() > 0, "{lines:?}");
+    assert!(warnings.clone().all(|line| line.contains("WARN") && line.contains("retry=60s")));
+    assert!(!lines.iter().any(|line| line.contains("ERROR")), "{lines:?}");
     let server = start(directory, &Switch::default()).await;
     let mut client = server.connect().await;
     assert!(client.exists("/n99").await);
+}
+
+/// Everything that is logged in this process.
+fn log() -> Arc<Mutex<Vec<u8>>> {
+    #[derive(Clone)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    static LOG: OnceLock<Arc<Mutex<Vec<u8>>>> = OnceLock::new();
+    Arc::clone(LOG.get_or_init(|| {
+        let lines = Lines(Arc::default());
+        let log = Arc::clone(&lines.0);
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone()).init();
+        log
+    }))
+}
+
+/// The lines of the log that are about this directory.
+fn lines_about(directory: &Path) -> Vec<String> {
+    let bytes = log().lock().unwrap().clone();
+    let name = directory.display().to_string();
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().filter(|line| line.contains(&name)).map(str::to_owned).collect()
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    closed: bool,
+    waiting: usize,
+}
+
+/// A disk on which no fsync of the log ends while its gate is closed.
+#[derive(Debug, Clone, Default)]
+struct GatedDisk(Arc<(Mutex<Gate>, Condvar)>);
+
+impl GatedDisk {
+    fn close(&self) {
+        self.0.0.lock().unwrap().closed = true;
+    }
+
+    fn open(&self) {
+        self.0.0.lock().unwrap().closed = false;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut gate = self.0.0.lock().unwrap();
+        gate.waiting += 1;
+        self.0.1.notify_all();
+        while gate.closed {
+            gate = self.0.1.wait(gate).unwrap();
+        }
+        gate.waiting -= 1;
+    }
+
+    /// Returns when an fsync waits.
+    async fn is_waited_for(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.0.0.lock().unwrap().waiting == 0 {
+            assert!(Instant::now() < deadline, "no fsync has begun");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// A test that fails leaves nobody waiting.
+impl Drop for GatedDisk {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.open();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct GatedFile {
+    file: Box<dyn DiskFile>,
+    disk: Arc<(Mutex<Gate>, Condvar)>,
+}
+
+impl Disk for GatedDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = FileSystem.create(path)?;
+        if path.file_name().unwrap().to_string_lossy().starts_with("log.") {
+            return Ok(Box::new(GatedFile { file, disk: Arc::clone(&self.0) }));
+        }
+        Ok(file)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        FileSystem.rename(from, to)
+    }
+
+    fn sync_parent(&self, path: &Path) -> io::Result<()> {
+        FileSystem.sync_parent(path)
+    }
+}
+
+impl DiskFile for GatedFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, offset)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        GatedDisk(Arc::clone(&self.disk)).pass();
+        self.file.sync_data()
+    }
+}
+
+#[tokio::test]
+async fn other_sessions_read_while_a_write_waits_for_its_fsync() {
+    let directory = TempDir::new().unwrap();
+    let disk = GatedDisk::default();
+    let config = config(directory.path());
+    let coordinator = Coordinator::start_on(config, Arc::new(disk.clone())).await.unwrap();
+    let server = Server { coordinator, directory };
+    // Goes first, also where an assertion fails.
+    let _opens = disk.clone();
+    let (mut writer, mut reader) = (server.connect().await, server.connect().await);
+    writer.create("/a", 0).await;
+    reader.ask(GET_DATA, &watched("/a", true)).await;
+
+    disk.close();
+    let write = writer.send(SET_DATA, &set_data("/a", b"new", -1)).await;
+    let read = writer.send(GET_DATA, &watched("/a", false)).await;
+    disk.is_waited_for().await;
+    // Nothing is durable yet: others are answered, as of before, and no watch fires.
+    for _ in 0..3 {
+        let (data, stat) = reader.ask(GET_DATA, &watched("/a", true)).await.data_and_stat();
+        assert_eq!((data.as_deref(), stat.version), (Some(&b"x"[..]), 0));
+        assert_eq!(reader.ask(GET_CHILDREN, &watched("/", false)).await.err, 0);
+        reader.is_quiet().await;
+    }
+    // Whoever writes waits, and so does what he asks behind it.
+    let mut nothing = [0; 1];
+    let early = writer.stream.try_read(&mut nothing);
+    assert_eq!(early.unwrap_err().kind(), io::ErrorKind::WouldBlock, "it was answered");
+
+    disk.open();
+    let written = writer.next().await.unwrap();
+    assert_eq!((written.xid, written.stat().version), (write, 1));
+    let found = writer.next().await.unwrap();
+    assert_eq!((found.xid, found.data_and_stat().0.as_deref()), (read, Some(&b"new"[..])));
+    assert_eq!(reader.event().await, (CHANGED, "/a".to_owned(), written.zxid));
+    assert_eq!(reader.ask(GET_DATA, &watched("/a", false)).await.data_and_stat().1.version, 1);
+    server.stop().await;
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use coordinator_support::*;
 use doorkeeper::config::Secret;
+use doorkeeper::limits;
 use doorkeeper::zookeeper::acl::{self, Acl, open_acl_unsafe};
 use doorkeeper::zookeeper::jute::{Reader, Writer as _};
 use doorkeeper::zookeeper::proto::OpCode;
@@ -179,14 +180,37 @@ async fn a_multi_read_answers_each_part_for_itself() {
     assert_eq!(reader.int(), Ok(NO_NODE));
     assert_eq!((reader.int(), reader.bool(), reader.int()), (Ok(-1), Ok(true), Ok(-1)));
 
-    // A small request for a large answer.
-    client.ask(SET_DATA, &set_data("/a", &vec![0; 1_000_000], -1)).await;
-    let large: Vec<_> = (0..20).map(|_| (GET_DATA, watched("/a", false))).collect();
-    let refused = client.ask(MULTI_READ, &multi(&large)).await;
-    assert_eq!((refused.err, refused.body.len()), (-8, 0));
     let mixed = multi(&[(GET_DATA, watched("/a", false)), (DELETE, versioned("/a", -1))]);
     assert_eq!(client.ask(MULTI_READ, &mixed).await.err, -5);
     assert_eq!(client.ask(MULTI, &mixed).await.err, -5);
+}
+
+/// CVE-2026-100302: a small request can't ask for an answer of any size, nor for any number of reads.
+#[tokio::test]
+async fn cve_2026_100302_a_multi_read_is_bounded_in_bytes_and_in_reads() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    client.create("/a", 0).await;
+    client.ask(SET_DATA, &set_data("/a", &vec![0; 1_000_000], -1)).await;
+    for (path, count, err) in [
+        ("/a", 15, 0),
+        ("/a", 20, -8),
+        ("/", limits::MULTI_READ_OPERATIONS_MAX, 0),
+        ("/", limits::MULTI_READ_OPERATIONS_MAX + 1, -5),
+        ("/nobody", limits::MULTI_READ_OPERATIONS_MAX + 1, -5),
+    ] {
+        let reads = vec![(GET_DATA, watched(path, false)); count];
+        let reply = client.ask(MULTI_READ, &multi(&reads)).await;
+        assert_eq!((reply.err, reply.body.is_empty()), (err, err != 0), "{count} of {path}");
+        assert!(reply.body.len() <= limits::MULTI_READ_BYTES_MAX);
+    }
+    for name in 0..200 {
+        let long = format!("/a/{name:0>1000}");
+        assert_eq!(client.ask(CREATE, &create(&long, b"", 0, &open_acl_unsafe())).await.err, 0);
+    }
+    let lists = vec![(GET_CHILDREN, watched("/a", false)); 100];
+    assert_eq!(client.ask(MULTI_READ, &multi(&lists)).await.err, -8, "of children too");
+    client.is_quiet().await;
 }
 
 #[tokio::test]

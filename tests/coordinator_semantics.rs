@@ -5,10 +5,15 @@ mod coordinator_support;
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use coordinator_support::*;
+use doorkeeper::config::CoordinatorConfig;
 use doorkeeper::zookeeper::acl::{self, Acl, open_acl_unsafe};
 use doorkeeper::zookeeper::jute::{Reader, Writer as _};
 use doorkeeper::zookeeper::stat::Stat;
+use doorkeeper::zookeeper::storage::{Storage, StorageConfig};
+use doorkeeper::zookeeper::txn::record::{CreateTxn, Txn, TxnHeader};
+use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 
 const BAD_VERSION: i32 = -103;
@@ -649,6 +654,64 @@ async fn a_wide_node_is_made_listed_and_emptied() {
         assert_eq!(client.ask(MULTI, &multi(&deletes)).await.err, 0);
     }
     assert_eq!(stat(&mut other, "/wide").await.num_children, 0);
+}
+
+/// CVE-2026-100300: whatever stands in the quotas of a directory, it is loaded, served and snapshotted.
+#[tokio::test]
+async fn cve_2026_100300_a_directory_with_malformed_quotas_is_served() {
+    let texts: [Option<&[u8]>; 8] = [
+        None,
+        Some(b""),
+        Some(b"x"),
+        Some(b"count="),
+        Some(b"count=1"),
+        Some(b"count=99999999999999999999,bytes=-9223372036854775808"),
+        Some(b"count=1,bytes=1=;byteHardLimit=;countHardLimit=many"),
+        Some(b"\xff\xfe\0"),
+    ];
+    let directory = TempDir::new().unwrap();
+    let settings = StorageConfig::from(&config(directory.path()));
+    let (mut storage, _) = Storage::open(&settings).unwrap();
+    let mut zxid = 0;
+    for (number, text) in texts.iter().enumerate() {
+        for path in ["/q?", "/zookeeper/quota/q?", "limits", "stats"] {
+            let (path, data) = match path {
+                "limits" | "stats" => (format!("/zookeeper/quota/q?/zookeeper_{path}"), *text),
+                other => (other.to_owned(), None),
+            };
+            zxid += 1;
+            let header = TxnHeader { client_id: 1, cxid: 1, zxid, time: zxid };
+            let create = CreateTxn {
+                path: path.replace('?', &number.to_string()),
+                data: data.map(Bytes::copy_from_slice),
+                acl: open_acl_unsafe(),
+                parent_cversion: -1,
+            };
+            let txn = Txn::Create { create, ephemeral: false, with_stat: false };
+            storage.append(&header, &txn, None).unwrap();
+        }
+    }
+    storage.close().unwrap();
+    drop(storage);
+    let mut directory = directory;
+    for snap_count in [100_000, 5, 100_000] {
+        let enforced = |config: &mut CoordinatorConfig| {
+            config.enforce_quota = true;
+            config.snap_count = snap_count;
+        };
+        let server = Server::start_on(directory, enforced).await;
+        let mut client = server.connect().await;
+        for number in 0..texts.len() {
+            let path = format!("/q{number}/a");
+            // A limit that can be read may hold, as that of one node; nothing else is refused.
+            let created = client.create(&path, 0).await.err;
+            assert!(matches!(created, 0 | -125), "{created}");
+            client.ask(SET_DATA, &set_data(&path, b"longer", -1)).await;
+            client.ask(DELETE, &versioned(&path, -1)).await;
+            assert!(!client.exists(&path).await);
+        }
+        directory = server.stop().await;
+    }
 }
 
 /// CVE-2026-115448: a directory may hold a tree that is far deeper than what can be created.

@@ -3,8 +3,16 @@
 
 use std::path::Path;
 
+#[path = "../fuzz/cases/client_certificate.rs"]
+mod client_certificate;
+#[path = "../fuzz/cases/configuration_file.rs"]
+mod configuration_file;
+#[path = "../fuzz/cases/jaas_file.rs"]
+mod jaas_file;
 #[path = "../fuzz/cases/kafka_record_batch.rs"]
 mod kafka_record_batch;
+#[path = "../fuzz/cases/sasl_digest_md5.rs"]
+mod sasl_digest_md5;
 #[path = "../fuzz/cases/zookeeper_handshake.rs"]
 mod zookeeper_handshake;
 #[path = "../fuzz/cases/zookeeper_log.rs"]
@@ -20,13 +28,18 @@ mod zookeeper_transaction;
 const CHANGES_MAX: usize = 400;
 
 fn replay(target: &str, run: fn(&[u8])) {
+    replay_at(CHANGES_MAX, target, run);
+}
+
+/// Each input is cut and changed at about so many places.
+fn replay_at(places: usize, target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut inputs = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let input = std::fs::read(entry.unwrap().path()).unwrap();
         inputs += 1;
         run(&input);
-        let step = input.len() / CHANGES_MAX + 1;
+        let step = input.len() / places + 1;
         for at in (0..input.len()).step_by(step) {
             run(&input[..at]);
             let mut changed = input.clone();
@@ -67,4 +80,25 @@ fn zookeeper_snapshots() {
 #[test]
 fn zookeeper_transactions() {
     replay("zookeeper_transaction", zookeeper_transaction::run);
+}
+
+#[test]
+fn sasl_digest_md5_tokens() {
+    replay("sasl_digest_md5", sasl_digest_md5::run);
+}
+
+#[test]
+fn jaas_files() {
+    replay("jaas_file", jaas_file::run);
+}
+
+#[test]
+fn client_certificates() {
+    replay("client_certificate", client_certificate::run);
+}
+
+#[test]
+fn configuration_files() {
+    // A whole configuration is made of each.
+    replay_at(20, "configuration_file", configuration_file::run);
 }

@@ -8,29 +8,35 @@ use crate::limits;
 
 /// One section of a file.
 #[derive(Debug)]
-pub(super) struct Section {
-    pub(super) name: String,
-    pub(super) modules: Vec<Module>,
+pub struct Section {
+    /// Its name, `Server` for one.
+    pub name: String,
+    /// Its login modules, in their order.
+    pub modules: Vec<Module>,
 }
 
 /// One login module of a section.
 #[derive(Debug)]
-pub(super) struct Module {
+pub struct Module {
     /// The Java class.
-    pub(super) class: String,
-    pub(super) options: Vec<ModuleOption>,
+    pub class: String,
+    /// Its options, in their order.
+    pub options: Vec<ModuleOption>,
 }
 
 /// One option of a module. Any value may be a password.
 #[derive(Debug)]
-pub(super) struct ModuleOption {
-    pub(super) key: String,
-    pub(super) value: Secret,
+pub struct ModuleOption {
+    /// The name before the `=`.
+    pub key: String,
+    /// What stands behind it.
+    pub value: Secret,
 }
 
 /// Why a file can't be used. It never holds a value of the file.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum JaasError {
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum JaasError {
     #[error("can't read it: {0}")]
     Unreadable(String),
     #[error("line {line}: {reason}")]
@@ -60,7 +66,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<Section>, JaasError> {
 }
 
 /// Reads a file's text.
-fn parse(text: &str) -> Result<Vec<Section>, JaasError> {
+///
+/// # Errors
+/// The first line that Java would refuse too, or that it would read as something else.
+pub fn parse(text: &str) -> Result<Vec<Section>, JaasError> {
     let mut tokens = Tokens { rest: text.chars().peekable(), line: 1 };
     let mut sections: Vec<Section> = Vec::new();
     while let Some(token) = tokens.next()? {

@@ -7,7 +7,7 @@ pub mod broker;
 mod broker_login;
 pub mod coordinator;
 pub mod gateway;
-mod jaas;
+pub mod jaas;
 pub mod keys;
 mod listeners;
 pub mod load;

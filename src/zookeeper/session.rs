@@ -37,11 +37,12 @@ pub fn password(id: i64) -> [u8; 16] {
 pub fn first_session_id(uptime_ms: u64, known: impl IntoIterator<Item = i64>) -> i64 {
     let by_clock = ((uptime_ms << 24) >> 8).cast_signed() & !(0xff << 56);
     let by_clock = by_clock | (STANDALONE_SERVER_ID << 56);
-    known
-        .into_iter()
-        .filter(|id| id >> 56 == STANDALONE_SERVER_ID)
-        .map(|id| id + 1)
-        .fold(by_clock, i64::max)
+    known.into_iter().filter(|id| is_standalone_id(*id)).map(|id| id + 1).fold(by_clock, i64::max)
+}
+
+/// Whether a standalone server gave out this session id: its high byte says so.
+pub fn is_standalone_id(id: i64) -> bool {
+    id >> 56 == STANDALONE_SERVER_ID
 }
 
 /// One session: shared by its connection, which touches it, and by the tracker and the writer.

@@ -131,3 +131,73 @@ fn tell(waiter: Option<SnapshotWaiter>, taken: Option<Result<SnapshotTaken, Stri
         let _ = waiter.send(taken);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::CoordinatorConfig;
+    use crate::zookeeper::session::SessionTracker;
+    use crate::zookeeper::storage::{Disk, DiskFile, FileSystem, StorageConfig};
+
+    const ENOSPC: i32 = 28;
+
+    /// A disk with no room for snapshots while it is full.
+    #[derive(Debug, Clone, Default)]
+    struct FullDisk(Arc<AtomicBool>);
+
+    impl Disk for FullDisk {
+        fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            let name = path.file_name().unwrap().to_string_lossy();
+            if name.contains("snapshot.") && self.0.load(Ordering::SeqCst) {
+                return Err(io::Error::from_raw_os_error(ENOSPC));
+            }
+            FileSystem.create(path)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            FileSystem.rename(from, to)
+        }
+
+        fn sync_parent(&self, path: &Path) -> io::Result<()> {
+            FileSystem.sync_parent(path)
+        }
+    }
+
+    #[test]
+    fn a_snapshot_for_which_there_was_no_room_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = CoordinatorConfig {
+            data_dir: folder.path().to_owned(),
+            data_log_dir: folder.path().to_owned(),
+            ..CoordinatorConfig::default()
+        };
+        let disk = FullDisk::default();
+        let (mut storage, database) =
+            Storage::open_on(&StorageConfig::from(&config), Arc::new(disk.clone())).unwrap();
+        let sessions = SessionTracker::new(1_000, 1);
+        let state = State::new(config, database, sessions, storage.snapshot_writer());
+        let mut snapshots = Snapshots::new(Arc::new(state), &storage);
+        let begun = Instant::now();
+        assert!(!snapshots.due(&storage, begun + 10 * SNAPSHOT_RETRY), "nothing was logged");
+
+        let take = |snapshots: &mut Snapshots, storage: &mut Storage| {
+            let (waiter, mut told) = tokio::sync::oneshot::channel();
+            snapshots.start(storage, Some(waiter)).unwrap();
+            snapshots.finish();
+            told.try_recv().unwrap().expect("no other is being taken")
+        };
+        disk.0.store(true, Ordering::SeqCst);
+        assert!(take(&mut snapshots, &mut storage).is_err());
+        assert!(!snapshots.due(&storage, begun), "not at once again");
+        let later = Instant::now() + SNAPSHOT_RETRY;
+        assert!(snapshots.due(&storage, later), "but a while later");
+        assert!(snapshots.due(&storage, later + 10 * SNAPSHOT_RETRY), "and until it is tried");
+
+        disk.0.store(false, Ordering::SeqCst);
+        assert!(take(&mut snapshots, &mut storage).is_ok());
+        assert!(!snapshots.due(&storage, later + 10 * SNAPSHOT_RETRY), "it is written");
+    }
+}

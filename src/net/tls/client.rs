@@ -17,7 +17,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::version1;
 
 /// A verifier with these roots; `mandatory` where a client must show a certificate.
-pub(super) fn verifier(
+///
+/// # Errors
+/// What of the roots can't be read, or that there are none.
+pub fn verifier(
     trusted: Vec<CertificateDer<'static>>,
     mandatory: bool,
     provider: Arc<CryptoProvider>,

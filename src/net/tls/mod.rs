@@ -1,7 +1,7 @@
 //! TLS for listeners: certificates from files, who must show one, and new files taken up as they
 //! change.
 
-mod client;
+pub mod client;
 pub mod options;
 mod reload;
 pub mod store;

@@ -42,6 +42,9 @@ pub(super) struct Life {
     next_connection: u64,
 }
 
+/// Each start is a reboot that took the same time: the clock in session ids begins anew.
+const UPTIME_MS: u64 = 5_000;
+
 /// Beside `version-2`, and rewritten as a whole.
 const MARKER: &str = "doorkeeper.last";
 
@@ -99,7 +102,7 @@ impl Life {
             .copied()
             .chain(database.tree.ephemeral_owners())
             .chain(recovery.highest_sessions.values().copied());
-        let mut sessions = SessionTracker::new(1_000, first_session_id(clock_ms, known));
+        let mut sessions = SessionTracker::new(1_000, first_session_id(UPTIME_MS, known));
         for (&id, &timeout) in &database.sessions {
             sessions.track(id, u32::try_from(timeout).unwrap(), clock_ms);
         }

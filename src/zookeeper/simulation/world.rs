@@ -1,6 +1,6 @@
 //! A seed's world: a server on the simulated disk, its clients, the faults, and what must hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,6 +52,8 @@ pub(super) struct World {
     clients: Vec<Client>,
     /// What was acknowledged: everything up to its zxid.
     model: Model,
+    /// Every session id that ever became durable.
+    ids: BTreeSet<i64>,
     clock: u64,
     /// What happened, for whoever has to find out why.
     pub(super) story: Vec<String>,
@@ -65,7 +67,7 @@ impl World {
         let life = Life::start(root.join("0"), &Image::new(), None, 0, options);
         let clients = (0..CLIENTS).map(|_| Client::default()).collect();
         let (model, story) = (Model::new(), vec![format!("{options:?}")]);
-        World { draw, root, lives: 0, life, clients, model, clock: 0, story }
+        World { draw, root, lives: 0, life, clients, model, ids: BTreeSet::new(), clock: 0, story }
     }
 
     pub(super) fn run(&mut self) {
@@ -266,7 +268,7 @@ impl World {
     fn open(&mut self, index: usize, jobs: &mut Vec<Job>, planned: &mut Vec<Planned>) {
         let handle = self.life.connect();
         let session = self.life.state.sessions.lock().create(SESSION_TIMEOUT, self.clock);
-        assert!(!self.model.sessions.contains_key(&session.id()), "an id is given out twice");
+        assert!(!self.ids.contains(&session.id()), "an id is given out twice");
         handle.attach(Arc::clone(&session));
         self.life.state.attach(session.id(), &handle);
         planned.push(Planned { client: Some(index), xid: 0, asked: Asked::CreateSession });
@@ -332,6 +334,7 @@ impl World {
             match asked {
                 Asked::CreateSession => {
                     let index = client.unwrap();
+                    self.ids.insert(header.client_id);
                     connecting[index] = true;
                     expected[index].push(Frame::Connected { session: header.client_id });
                 }
@@ -412,6 +415,9 @@ impl World {
         );
         for (header, txn) in txns.iter().take_while(|(header, _)| header.zxid <= last) {
             self.model.apply(header, txn);
+            if matches!(txn, Txn::CreateSession { .. }) {
+                self.ids.insert(header.client_id);
+            }
         }
         let memory = Model::of(&self.life.state.database.read());
         assert_eq!(memory.difference(&self.model), None, "what came back is not what was written");

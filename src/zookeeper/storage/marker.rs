@@ -52,6 +52,10 @@ pub(crate) struct Marker {
     pub(crate) log: Option<i64>,
     /// The epoch files as we left them.
     pub(crate) epochs: Option<Epochs>,
+    /// The highest session id that this server gave out, as far as it stands in logs before this one; 0 if
+    /// none. A start reads no log that its snapshot makes unnecessary, and a session that ended there
+    /// must not come again all the same.
+    pub(crate) highest_session: i64,
     /// Whether nothing was written after it.
     pub(crate) stopped: bool,
 }
@@ -89,7 +93,8 @@ impl Marker {
             }),
         };
         let stopped = *lines.get("stopped")? == "true";
-        Some(Marker { last_zxid: hex("zxid")?, log, epochs, stopped })
+        let highest_session = hex("session").unwrap_or(0);
+        Some(Marker { last_zxid: hex("zxid")?, log, epochs, highest_session, stopped })
     }
 
     pub(super) fn write(&self, data_dir: &Path) -> Result<(), StorageError> {
@@ -106,7 +111,7 @@ impl Marker {
         if let Some(Epochs { accepted, current }) = self.epochs {
             let _ = writeln!(text, "acceptedEpoch={accepted}\ncurrentEpoch={current}");
         }
-        let _ = writeln!(text, "stopped={}", self.stopped);
+        let _ = writeln!(text, "session=0x{:x}\nstopped={}", self.highest_session, self.stopped);
         let path = Marker::path(data_dir);
         durable_file::write(&path, text.as_bytes()).map_err(StorageError::io(&path, "write"))
     }
@@ -145,7 +150,8 @@ mod tests {
         assert_eq!(Marker::read(folder.path()).unwrap(), None);
         for (log, epochs) in [(Some(0x7_0000_0001), EPOCHS), (Some(1), None), (None, None)] {
             for stopped in [true, false] {
-                let marker = Marker { last_zxid: 0x7_0000_0009, log, epochs, stopped };
+                let (last_zxid, highest_session) = (0x7_0000_0009, 0x100_0000_0000_0003);
+                let marker = Marker { last_zxid, log, epochs, highest_session, stopped };
                 marker.write(folder.path()).unwrap();
                 assert_eq!(Marker::read(folder.path()).unwrap(), Some(marker));
             }
@@ -168,7 +174,13 @@ mod tests {
             log: Some(log),
             epochs,
         };
-        let stopped = Marker { last_zxid: 20, log: Some(11), epochs: None, stopped: true };
+        let stopped = Marker {
+            last_zxid: 20,
+            log: Some(11),
+            epochs: None,
+            highest_session: 0,
+            stopped: true,
+        };
         assert!(stopped.matches(&position(20, 20, 11, None)));
         assert!(!stopped.matches(&position(21, 21, 21, None)), "a log that is newer");
         assert!(!stopped.matches(&position(21, 21, 11, None)), "more than we wrote");

@@ -37,6 +37,7 @@ use self::log_writer::LogWriter;
 use self::marker::{Marker, Position};
 use self::recovery::{ReadOptions, Recovered};
 use super::database::Database;
+use super::session::is_standalone_id;
 use super::stat::Ownership;
 use super::txn::record::{DIGEST_VERSION, Txn, TxnDigest, TxnHeader};
 use crate::config::{CoordinatorConfig, SnapshotCompression};
@@ -217,6 +218,9 @@ impl Storage {
         if let Some(log) = appended.begun {
             self.note_log(log);
         }
+        if is_standalone_id(header.client_id) {
+            self.marker.highest_session = self.marker.highest_session.max(header.client_id);
+        }
         self.since_snapshot.transactions += 1;
         self.since_snapshot.bytes += appended.bytes as u64;
         Ok(())
@@ -320,6 +324,9 @@ fn take_over(
     let found =
         Position { last_zxid, last_logged: recovery.last_logged, log: recovery.newest_log, epochs };
     let before = Marker::read(directories.data_dir())?;
+    if let Some(marker) = before {
+        recovery.saw_session(marker.highest_session);
+    }
     recovery.member = epochs.is_some();
     recovery.handed_over = !before.is_some_and(|marker| marker.matches(&found));
     let mut epochs = epochs;
@@ -338,6 +345,7 @@ fn take_over(
         last_zxid: database.tree.last_zxid(),
         log: recovery.newest_log,
         epochs,
+        highest_session: recovery.highest_own_session(),
         stopped: false,
     })
 }

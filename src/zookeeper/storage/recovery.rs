@@ -19,6 +19,7 @@ use crate::durable_file;
 use crate::limits::LOG_BATCH_BYTES;
 use crate::zookeeper::database::Database;
 use crate::zookeeper::jute::Reader;
+use crate::zookeeper::session::is_standalone_id;
 use crate::zookeeper::txn::apply::{delete_orphans, replay};
 use crate::zookeeper::txn::record::{self, DIGEST_VERSION, TxnDigest, TxnError};
 
@@ -51,11 +52,21 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    fn saw_session(&mut self, session: i64) {
+    pub(super) fn saw_session(&mut self, session: i64) {
         // The shift leaves one byte.
         let server = u8::try_from(session.cast_unsigned() >> 56).unwrap_or(0);
         let highest = self.highest_sessions.entry(server).or_insert(session);
         *highest = session.max(*highest);
+    }
+
+    /// The highest session id of a standalone server; 0 if none was seen.
+    pub(super) fn highest_own_session(&self) -> i64 {
+        self.highest_sessions
+            .values()
+            .copied()
+            .filter(|id| is_standalone_id(*id))
+            .max()
+            .unwrap_or(0)
     }
 }
 

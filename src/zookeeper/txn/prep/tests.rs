@@ -472,8 +472,9 @@ fn a_soft_quota_warns() {
     assert_eq!(prep.take_quota_warning(), None);
 }
 
+/// CVE-2026-100300
 #[test]
-fn quota_nodes_that_zookeeper_cannot_parse_are_refused() {
+fn cve_2026_100300_quota_nodes_that_cannot_be_read_are_refused() {
     let mut server = Server::new();
     assert_eq!(server.write(create("/zookeeper/quota/a")), Verdict::Ok);
     let limits = "/zookeeper/quota/a/zookeeper_limits";
