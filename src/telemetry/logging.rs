@@ -15,11 +15,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// The ZooKeeper client of the broker tells each of its steps at INFO, which the broker sums up in
-/// lines of its own: it is kept to WARN unless the filter names it.
+/// The ZooKeeper client of the broker tells each of its steps, and each connection that fails, which
+/// the broker sums up in lines of its own: it is kept to ERROR unless the filter names it.
 fn quiet_client(filter: String) -> String {
     const CLIENT: &str = "zookeeper_client";
-    if filter.contains(CLIENT) { filter } else { format!("{CLIENT}=warn,{filter}") }
+    if filter.contains(CLIENT) { filter } else { format!("{CLIENT}=error,{filter}") }
 }
 
 /// Starts logging to standard error, and makes a panic an ERROR line of its own.
