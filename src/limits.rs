@@ -255,6 +255,9 @@ pub const EXPIRY_GRACE_MAX: Duration = Duration::from_secs(1);
 /// How long the prompt of `doorkeeper zk` waits for the names that complete a path.
 pub const COMPLETION_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How many images an encoded answer outlives that nobody asks for any more.
+pub const IMAGES_KEPT: u64 = 100;
+
 /// Bytes of encoded topics that are kept for the clients of one listener and version.
 pub const KAFKA_RESPONSE_CACHE_BYTES: usize = 64 << 20;
 

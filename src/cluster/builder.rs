@@ -31,6 +31,10 @@ pub struct Znode {
     pub version: i32,
     /// The session that owns it, 0 if it is not ephemeral.
     pub owner: i64,
+    /// When it was created, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// When its data changed last, in milliseconds since 1970.
+    pub modified_ms: i64,
 }
 
 /// The names that exist, as a full read found them.
@@ -131,6 +135,7 @@ impl ImageBuilder {
             epoch_version: epoch.map_or(-1, |znode| znode.version),
             owner: znode.owner,
             doorkeeper: node.doorkeeper.is_some(),
+            kraft: node.kraft_epoch >= 0,
         });
         if self.image.controller != info {
             self.image.controller = info;
@@ -266,14 +271,17 @@ impl ImageBuilder {
         let replicas = topic.assignment.get(&partition)?;
         let path = paths::partition_state(&topic.name, partition);
         let state = self.understood(&path, znode, |z| PartitionState::decode(&z.data))?;
+        let znode = znode?;
         Some(PartitionImage {
             replicas: replicas.clone(),
             leader: state.leader,
             leader_epoch: state.leader_epoch,
             isr: state.isr,
             controller_epoch: state.controller_epoch,
-            partition_epoch: znode?.version,
+            partition_epoch: znode.version,
             leader_recovery_state: state.leader_recovery_state,
+            created_zxid: znode.czxid,
+            created_ms: znode.created_ms,
         })
     }
 

@@ -59,6 +59,9 @@ pub struct ControllerInfo {
     pub owner: i64,
     /// Whether the znode carries the mark of a doorkeeper broker.
     pub doorkeeper: bool,
+    /// Whether a KRaft controller owns the cluster, which is being migrated (KIP-866): what the
+    /// znodes say of its brokers is not the whole truth then.
+    pub kraft: bool,
 }
 
 /// A registered broker.
@@ -140,6 +143,10 @@ pub struct PartitionImage {
     pub partition_epoch: i32,
     /// 1 while an unclean leader recovers, else 0.
     pub leader_recovery_state: i32,
+    /// `czxid` of the `state` znode: when the partition was made, in the coordinator's order.
+    pub created_zxid: i64,
+    /// `ctime` of the `state` znode: when the partition was made, in milliseconds since 1970.
+    pub created_ms: i64,
 }
 
 impl ClusterImage {
@@ -160,7 +167,20 @@ impl ClusterImage {
 
     /// Whether clients know the topic.
     pub fn is_visible(&self, topic: &TopicImage) -> bool {
-        !topic.partitions.is_empty() && !self.deleting.contains_key(&topic.name)
+        !topic.partitions.is_empty()
+            && !(self.deleting.contains_key(&topic.name) && self.takes_up(topic))
+    }
+
+    /// Whether the controller takes up the deletion of a topic at once: Apache's leaves a topic as
+    /// it is while its replicas are being reassigned (`TopicDeletionManager`).
+    fn takes_up(&self, topic: &TopicImage) -> bool {
+        let reassigned = !topic.adding.is_empty() || !topic.removing.is_empty();
+        !reassigned || self.controller.as_ref().is_some_and(|controller| controller.doorkeeper)
+    }
+
+    /// Whether a KRaft controller owns the cluster.
+    pub fn is_owned_by_kraft(&self) -> bool {
+        self.controller.as_ref().is_some_and(|controller| controller.kraft)
     }
 
     /// Whether a broker of this id is alive.

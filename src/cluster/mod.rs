@@ -6,6 +6,7 @@
 //!   what was read; [`handle`] shares the newest.
 //! - [`client`]: sessions with the coordinator; [`reader`]: many znodes at once; [`observer`]:
 //!   znodes and watches in, images out.
+//! - [`lookups`]: topics that the image lacks, read once more on demand.
 //! - [`topic_config`]: the topic configuration keys, their types, defaults and validation (pure).
 //! - [`placement`]: which brokers get a new partition's replicas (pure).
 //! - [`admin`]: topics and configurations, written as Kafka 3.9 writes them.
@@ -16,6 +17,7 @@ pub mod client;
 pub mod handle;
 pub mod image;
 pub mod layout;
+pub mod lookups;
 pub mod observer;
 pub mod placement;
 pub mod reader;

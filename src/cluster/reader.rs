@@ -11,7 +11,14 @@ use super::layout::topic::TopicAssignment;
 use crate::limits;
 
 fn znode(data: Vec<u8>, stat: &Stat) -> Znode {
-    Znode { data, czxid: stat.czxid, version: stat.version, owner: stat.ephemeral_owner }
+    Znode {
+        data,
+        czxid: stat.czxid,
+        version: stat.version,
+        owner: stat.ephemeral_owner,
+        created_ms: stat.ctime,
+        modified_ms: stat.mtime,
+    }
 }
 
 /// Reads one znode; `None` if it is not there.

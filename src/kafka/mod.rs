@@ -2,6 +2,7 @@
 //!
 //! - [`wire`]: frames, headers and the guard that checks a body before any decoder sees it.
 //! - [`api`]: one file for each API that is served, and what a handler gets and gives.
+//! - [`addresses`]: which address of each broker the clients of a listener are told.
 //! - [`response_cache`]: encoded topics, made when the image changes and not when a request comes.
 //! - [`record_batch`]: the record batches of Produce and Fetch, and of the logs.
 //! - [`server`]: listeners and connections.
@@ -9,6 +10,7 @@
 
 mod connection;
 
+pub mod addresses;
 pub mod api;
 pub mod record_batch;
 pub mod response_cache;

@@ -17,19 +17,37 @@ use parking_lot::RwLock;
 
 use super::api::HandlerError;
 use super::api::metadata_topic::{self, Reachable};
-use super::api::operations::{self, NOT_ASKED};
 use crate::cluster::{ClusterImage, TopicImage};
+use crate::kafka::addresses::AddressBook;
 use crate::limits;
 
 /// What an answer's encoding depends on, beside the image.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct View {
-    /// The listener that the client came through.
-    pub listener: Arc<str>,
+    /// The addresses that the client is told.
+    pub addresses: Arc<AddressBook>,
     /// The version of the request.
     pub version: i16,
     /// The bits of `topic_authorized_operations`.
     pub operations: i32,
+}
+
+/// What entries are kept by.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    addresses: Arc<AddressBook>,
+    version: i16,
+    operations: i32,
+}
+
+impl Key {
+    fn new(view: &View, version: i16, operations: i32) -> Self {
+        Key {
+            addresses: Arc::clone(&view.addresses),
+            version,
+            operations,
+        }
+    }
 }
 
 /// Encoded topics of one view; versions that encode a topic alike share it.
@@ -49,26 +67,28 @@ struct Front {
     bytes: Bytes,
 }
 
-/// The cache of all listeners and versions of a broker.
+/// The cache of all listeners and versions of a broker or of a gateway's cluster.
 #[derive(Debug, Default)]
 pub struct ResponseCache {
-    topics: RwLock<HashMap<View, Arc<RwLock<Topics>>>>,
-    fronts: RwLock<HashMap<View, Front>>,
+    topics: RwLock<HashMap<Key, Arc<RwLock<Topics>>>>,
+    fronts: RwLock<HashMap<Key, Front>>,
 }
 
 impl ResponseCache {
     /// The start of an answer, up to and without the topics.
     pub fn front(&self, image: &Arc<ClusterImage>, view: &View) -> Result<Bytes, HandlerError> {
         // Only topics have operations.
-        let view = &View { operations: 0, ..view.clone() };
-        if let Some(front) = self.fronts.read().get(view)
+        let key = Key::new(view, view.version, 0);
+        if let Some(front) = self.fronts.read().get(&key)
             && Arc::ptr_eq(&front.image, image)
         {
             return Ok(front.bytes.clone());
         }
         let bytes = encode_front(image, view)?;
         let front = Front { image: Arc::clone(image), bytes: bytes.clone() };
-        self.fronts.write().insert(view.clone(), front);
+        let mut fronts = self.fronts.write();
+        fronts.retain(|_, front| is_recent(&front.image, image));
+        fronts.insert(key, front);
         Ok(bytes)
     }
 
@@ -99,8 +119,9 @@ impl ResponseCache {
         if missing.is_empty() {
             return Ok(());
         }
+        self.drop_old(image);
         let mut topics = class.write();
-        topics.follow(image, &view.listener);
+        topics.follow(image, &view.addresses);
         for topic in missing {
             each(&topics.get_or_encode(topic, view)?);
         }
@@ -122,8 +143,9 @@ impl ResponseCache {
                 return Ok((*count, bytes.clone()));
             }
         }
+        self.drop_old(image);
         let mut topics = class.write();
-        topics.follow(image, &view.listener);
+        topics.follow(image, &view.addresses);
         let mut all = BytesMut::new();
         let mut count = 0;
         for topic in image.visible_topics() {
@@ -137,23 +159,31 @@ impl ResponseCache {
         Ok(all)
     }
 
+    /// Drops what nobody has asked for since long: it would keep an old image and its answers.
+    fn drop_old(&self, image: &ClusterImage) {
+        let mut topics = self.topics.write();
+        topics.retain(|_, class| {
+            class.try_read().is_none_or(|topics| is_recent(&topics.image, image))
+        });
+    }
+
     fn class(&self, view: &View) -> Arc<RwLock<Topics>> {
-        let view = View { version: first_alike(view.version), ..view.clone() };
-        if let Some(class) = self.topics.read().get(&view) {
+        let key = Key::new(view, first_alike(view.version), view.operations);
+        if let Some(class) = self.topics.read().get(&key) {
             return Arc::clone(class);
         }
-        Arc::clone(self.topics.write().entry(view).or_default())
+        Arc::clone(self.topics.write().entry(key).or_default())
     }
 }
 
 impl Topics {
     /// Drops what the image no longer has as it was encoded. An image older than the one that is
     /// followed, which a slow request may bring, is followed too: the next one comes back.
-    fn follow(&mut self, image: &Arc<ClusterImage>, listener: &str) {
+    fn follow(&mut self, image: &Arc<ClusterImage>, addresses: &AddressBook) {
         if Arc::ptr_eq(&self.image, image) {
             return;
         }
-        let reachable = Reachable::new(image, listener);
+        let reachable = Reachable::new(image, addresses);
         if reachable == self.reachable {
             self.encoded.retain(|name, (topic, _)| {
                 image.topics.get(name).is_some_and(|now| Arc::ptr_eq(now, topic))
@@ -192,6 +222,12 @@ impl Topics {
     }
 }
 
+/// Whether an image is one of the newest that were answered from. One that no answer was made from
+/// yet is version 0.
+fn is_recent(image: &ClusterImage, newest: &ClusterImage) -> bool {
+    image.version == 0 || newest.version.saturating_sub(image.version) < limits::IMAGES_KEPT
+}
+
 /// The first version that encodes a topic as `version` does.
 fn first_alike(version: i16) -> i16 {
     match version {
@@ -208,13 +244,13 @@ fn encode_front(image: &ClusterImage, view: &View) -> Result<Bytes, HandlerError
         front.put_i32(0);
     }
     let reachable =
-        image.brokers.values().filter_map(|info| Some((info, info.endpoint(&view.listener)?)));
+        image.brokers.values().filter_map(|info| Some((info, view.addresses.of(info)?)));
     put_count(&mut front, version, reachable.clone().count());
-    for (info, endpoint) in reachable {
+    for (info, (host, port)) in reachable {
         let broker = MetadataResponseBroker::default()
             .with_node_id(BrokerId(info.id))
-            .with_host(StrBytes::from_string(endpoint.host.clone()))
-            .with_port(endpoint.port)
+            .with_host(StrBytes::from_string(host.to_owned()))
+            .with_port(port)
             .with_rack(info.rack.clone().map(StrBytes::from_string));
         front.put_slice(&encoded(&broker, version)?);
     }
@@ -227,11 +263,11 @@ fn encode_front(image: &ClusterImage, view: &View) -> Result<Bytes, HandlerError
     Ok(front.freeze())
 }
 
-/// What stands behind the topics.
-pub fn end(version: i16, cluster_operations: bool) -> Bytes {
+/// What stands behind the topics; `cluster_operations` are the bits of the field of that name.
+pub fn end(version: i16, cluster_operations: i32) -> Bytes {
     let mut end = BytesMut::with_capacity(8);
     if (8..=10).contains(&version) {
-        end.put_i32(if cluster_operations { operations::CLUSTER } else { NOT_ASKED });
+        end.put_i32(cluster_operations);
     }
     if version >= 13 {
         end.put_i16(0);

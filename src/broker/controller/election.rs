@@ -46,6 +46,7 @@ pub(super) async fn elect(client: &Client, broker: i32, now: i64) -> Result<Opti
             (None, Some((epoch, version))) => {
                 let epoch = epoch.wrapping_add(1);
                 let node = ControllerNode {
+                    kraft_epoch: -1,
                     broker_id: broker,
                     timestamp: now,
                     doorkeeper: Some(MARK.to_owned()),

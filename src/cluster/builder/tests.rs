@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn znode(data: impl AsRef<[u8]>, version: i32) -> Znode {
-    Znode { data: data.as_ref().to_vec(), czxid: 10, version, owner: 0 }
+    Znode { data: data.as_ref().to_vec(), czxid: 10, version, ..Znode::default() }
 }
 
 fn state(leader: i32, version: i32) -> Znode {

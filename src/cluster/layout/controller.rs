@@ -13,6 +13,9 @@ pub struct ControllerNode {
     pub timestamp: i64,
     /// The version of the doorkeeper that was elected; `None` for an Apache broker.
     pub doorkeeper: Option<String>,
+    /// The epoch of the KRaft controller that owns the cluster during a migration (KIP-866), −1 while
+    /// a broker does.
+    pub kraft_epoch: i32,
 }
 
 #[derive(Serialize)]
@@ -33,6 +36,12 @@ struct Read {
     timestamp: serde_json::Value,
     #[serde(default)]
     doorkeeper: Option<String>,
+    #[serde(default = "nobody", rename = "kraftControllerEpoch")]
+    kraft_epoch: i32,
+}
+
+fn nobody() -> i32 {
+    -1
 }
 
 impl ControllerNode {
@@ -42,7 +51,7 @@ impl ControllerNode {
             version: 2,
             brokerid: self.broker_id,
             timestamp: self.timestamp.to_string(),
-            kraft_controller_epoch: -1,
+            kraft_controller_epoch: self.kraft_epoch,
             doorkeeper: self.doorkeeper.as_deref(),
         })
     }
@@ -58,6 +67,7 @@ impl ControllerNode {
             broker_id: read.brokerid,
             timestamp: timestamp.unwrap_or_default(),
             doorkeeper: read.doorkeeper,
+            kraft_epoch: read.kraft_epoch,
         })
     }
 }
@@ -82,8 +92,15 @@ mod tests {
         let node = ControllerNode::decode(v2).unwrap();
         assert_eq!((node.broker_id, node.timestamp), (1, 1_700_000_000_000));
         assert_eq!(node.encode(), v2);
+        assert_eq!(node.kraft_epoch, -1);
+        let migrating =
+            br#"{"version":2,"brokerid":3000,"timestamp":"1","kraftControllerEpoch":7}"#;
+        let migrating_node = ControllerNode::decode(migrating).unwrap();
+        assert_eq!((migrating_node.broker_id, migrating_node.kraft_epoch), (3000, 7));
+        assert_eq!(migrating_node.encode(), migrating);
         let v1 = br#"{"version":1,"brokerid":3,"timestamp":"7"}"#;
-        assert_eq!(ControllerNode::decode(v1).unwrap().broker_id, 3);
+        let old = ControllerNode::decode(v1).unwrap();
+        assert_eq!((old.broker_id, old.kraft_epoch), (3, -1));
         let ours = ControllerNode { doorkeeper: Some("0.1.0".to_owned()), ..node };
         assert_eq!(ControllerNode::decode(&ours.encode()).unwrap(), ours);
         assert!(ControllerNode::decode(b"{}").is_err());

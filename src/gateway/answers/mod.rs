@@ -1,14 +1,24 @@
 //! The answers that are made here, from one view: pure.
 
+mod coordinator;
+mod metadata;
+mod partitions;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::Decodable;
 
 use super::addresses::AddressBook;
 use crate::cluster::ClusterImage;
-use crate::kafka::api::{ApiRegistration, HandlerError, Reply};
+use crate::kafka::api::{ApiRegistration, HandlerError, Reply, describe_cluster, operations};
+use crate::kafka::response_cache::ResponseCache;
+use crate::kafka::wire::{guard, schema};
 
 /// What may be answered here. Other APIs, and other versions of these, are passed on unread.
 pub const ANSWERED: &[ApiRegistration] = &[
@@ -54,17 +64,51 @@ pub enum Answer {
     AskUpstream,
 }
 
+impl Question<'_> {
+    /// What is known of a topic that the image doesn't show.
+    fn missing(&self, name: &str) -> Option<i16> {
+        self.missing.get(name).copied()
+    }
+
+    fn decode<R: Decodable>(&self) -> Result<R, HandlerError> {
+        if let Some(schema) = schema::of(self.key) {
+            guard::check(schema, self.version, &self.body)
+                .map_err(|refused| HandlerError::Malformed(refused.to_string()))?;
+        }
+        R::decode(&mut self.body.clone(), self.version)
+            .map_err(|error| HandlerError::Malformed(error.to_string()))
+    }
+}
+
 /// Answers questions; keeps encoded topics between them.
 #[derive(Debug, Default)]
-pub struct Answers {}
+pub struct Answers {
+    cache: ResponseCache,
+}
 
 impl Answers {
     /// Answers one question.
     ///
     /// # Errors
-    /// The request can't be read: its connection is closed.
+    /// The request can't be read, or its answer not be encoded: its connection is closed.
     pub fn answer(&self, question: &Question<'_>) -> Result<Answer, HandlerError> {
-        let _ = question;
-        Ok(Answer::AskUpstream)
+        // The brokers of a cluster that is being migrated register elsewhere.
+        if question.image.is_owned_by_kraft() {
+            return Ok(Answer::AskUpstream);
+        }
+        match question.key {
+            ApiKey::Metadata => metadata::answer(question, &self.cache),
+            ApiKey::FindCoordinator => coordinator::answer(question),
+            ApiKey::DescribeCluster => {
+                let Question { image, addresses, version, .. } = question;
+                let request = question.decode()?;
+                let bits = operations::CLUSTER;
+                let answer =
+                    describe_cluster::describe(image, addresses, &request, *version, bits);
+                Ok(Answer::Reply(Reply::encode(&answer, *version)?))
+            }
+            ApiKey::DescribeTopicPartitions => partitions::answer(question),
+            _ => Ok(Answer::AskUpstream),
+        }
     }
 }

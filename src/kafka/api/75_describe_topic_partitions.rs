@@ -18,7 +18,8 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::metadata_topic::{self, Reachable};
 use super::{ApiRegistration, HandlerResult, RequestContext, operations};
-use crate::cluster::{TopicImage, topic_name};
+use crate::cluster::{ClusterImage, TopicImage, topic_name};
+use crate::kafka::addresses::AddressBook;
 
 /// The versions of this API.
 pub const API: ApiRegistration =
@@ -31,15 +32,28 @@ const PARTITIONS_MAX: i32 = 2_000;
 const AS_METADATA: i16 = 13;
 
 /// Answers with a page of the topics asked for, or of all if none is named.
-///
-/// # Errors
-/// `INVALID_REQUEST` for a cursor to a topic that was not asked for, or to a negative partition.
 pub async fn handle(
     context: &RequestContext<'_>,
     request: DescribeTopicPartitionsRequest,
 ) -> HandlerResult {
     let image = context.broker.image.load();
-    let reachable = Reachable::new(&image, &context.connection.listener);
+    let addresses = AddressBook::direct(context.connection.listener.clone());
+    let page = page(&image, &addresses, &request, operations::TOPIC);
+    context.note_failure(page.topics.iter().any(|topic| topic.error_code != 0));
+    context.reply(&page)
+}
+
+/// The page from one image, for a client that may do these operations on topics (pure).
+///
+/// Every topic has `INVALID_REQUEST` for a cursor to a topic that was not asked for, or to a
+/// negative partition.
+pub fn page(
+    image: &ClusterImage,
+    addresses: &AddressBook,
+    request: &DescribeTopicPartitionsRequest,
+    operations: i32,
+) -> DescribeTopicPartitionsResponse {
+    let reachable = Reachable::new(image, addresses);
     let all = request.topics.is_empty();
     let (from, first) = match &request.cursor {
         Some(cursor) => (cursor.topic_name.as_str(), cursor.partition_index),
@@ -57,7 +71,7 @@ pub async fn handle(
     };
     let lost = request.cursor.is_some() && !all && !asked.contains(from);
     if lost || first < 0 {
-        return refuse(context, &request);
+        return refusal(request);
     }
 
     let limit = request.response_partition_limit.clamp(1, PARTITIONS_MAX);
@@ -69,7 +83,7 @@ pub async fn handle(
             break;
         }
         let Some(topic) = image.topic(name) else {
-            page.topics.push(missing(context, name));
+            page.topics.push(missing(name, operations));
             continue;
         };
         let start = if name == from { first } else { 0 };
@@ -84,13 +98,13 @@ pub async fn handle(
         remaining -= partitions.len();
         let last = partitions.last().map(|partition| partition.partition_index);
         let next = last.and_then(|last| topic.partitions.range(last + 1..).next());
-        page.topics.push(found(topic, partitions));
+        page.topics.push(found(topic, partitions, operations));
         if let Some((next, _)) = next {
             page.next_cursor = Some(cursor(name, *next));
             break;
         }
     }
-    context.reply(&page)
+    page
 }
 
 fn text(name: &str) -> TopicName {
@@ -104,25 +118,26 @@ fn cursor(topic: &str, partition: i32) -> Cursor {
 fn found(
     topic: &Arc<TopicImage>,
     partitions: Vec<DescribeTopicPartitionsResponsePartition>,
+    operations: i32,
 ) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(text(&topic.name)))
         .with_topic_id(topic.id)
         .with_is_internal(topic.internal)
-        .with_topic_authorized_operations(operations::TOPIC)
+        .with_topic_authorized_operations(operations)
         .with_partitions(partitions)
 }
 
-fn missing(context: &RequestContext<'_>, name: &str) -> DescribeTopicPartitionsResponseTopic {
+fn missing(name: &str, operations: i32) -> DescribeTopicPartitionsResponseTopic {
     let error = match topic_name::check(name) {
         Ok(()) => ResponseError::UnknownTopicOrPartition,
         Err(_) => ResponseError::InvalidTopicException,
     };
     DescribeTopicPartitionsResponseTopic::default()
-        .with_error_code(context.error(error))
+        .with_error_code(error.code())
         .with_name(Some(text(name)))
         .with_is_internal(topic_name::is_internal(name))
-        .with_topic_authorized_operations(operations::TOPIC)
+        .with_topic_authorized_operations(operations)
 }
 
 /// The lists of eligible leaders are empty and not null: Kafka's own client can't read a null.
@@ -139,12 +154,12 @@ fn partition(metadata: MetadataResponsePartition) -> DescribeTopicPartitionsResp
         .with_offline_replicas(metadata.offline_replicas)
 }
 
-fn refuse(context: &RequestContext<'_>, request: &DescribeTopicPartitionsRequest) -> HandlerResult {
-    let error = context.error(ResponseError::InvalidRequest);
+fn refusal(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let error = ResponseError::InvalidRequest.code();
     let topics = request.topics.iter().map(|topic| {
         DescribeTopicPartitionsResponseTopic::default()
             .with_error_code(error)
             .with_name(Some(topic.name.clone()))
     });
-    context.reply(&DescribeTopicPartitionsResponse::default().with_topics(topics.collect()))
+    DescribeTopicPartitionsResponse::default().with_topics(topics.collect())
 }

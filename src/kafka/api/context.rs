@@ -56,6 +56,11 @@ impl RequestContext<'_> {
         error.code()
     }
 
+    /// Counts the request as one that was answered with an error, if it was.
+    pub fn note_failure(&self, failed: bool) {
+        self.failed.fetch_or(failed, Ordering::Relaxed);
+    }
+
     /// Encodes `response` in the version of the request.
     pub fn reply<R: Encodable>(&self, response: &R) -> HandlerResult {
         Reply::encode(response, self.version)

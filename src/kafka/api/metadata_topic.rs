@@ -8,6 +8,7 @@ use kafka_protocol::messages::{BrokerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::cluster::{ClusterImage, PartitionImage, TopicImage};
+use crate::kafka::addresses::AddressBook;
 
 /// What of the image a topic's answer depends on, beside the topic itself: which brokers are
 /// alive, and which of them have the listener.
@@ -18,11 +19,11 @@ pub struct Reachable {
 }
 
 impl Reachable {
-    /// What `image` says of the brokers that clients of `listener` can reach.
-    pub fn new(image: &ClusterImage, listener: &str) -> Self {
+    /// What `image` says of the brokers that clients who are told these addresses can reach.
+    pub fn new(image: &ClusterImage, addresses: &AddressBook) -> Self {
         let brokers = image.brokers.iter();
         Reachable {
-            brokers: brokers.map(|(id, info)| (*id, info.endpoint(listener).is_some())).collect(),
+            brokers: brokers.map(|(id, info)| (*id, addresses.of(info).is_some())).collect(),
         }
     }
 

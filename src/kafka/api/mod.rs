@@ -21,6 +21,7 @@ pub mod broker_configs;
 pub mod config_resource;
 pub mod fetch_response;
 pub mod leader;
+pub mod metadata_answer;
 pub mod metadata_topic;
 pub mod operations;
 pub mod topic_configs;

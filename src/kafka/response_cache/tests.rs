@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::cluster::{BrokerInfo, ControllerInfo, Endpoint, PartitionImage};
+use crate::kafka::addresses::Address;
+use crate::kafka::api::operations::{self, NOT_ASKED};
 
 fn broker(id: i32, listeners: &[&str]) -> (i32, Arc<BrokerInfo>) {
     let endpoints = listeners.iter().map(|listener| Endpoint {
@@ -39,6 +41,8 @@ fn topic(name: &str, leaders: &[i32]) -> Arc<TopicImage> {
                 controller_epoch: 1,
                 partition_epoch: 0,
                 leader_recovery_state: 0,
+                created_zxid: 1,
+                created_ms: 1,
             };
             (index, state)
         })
@@ -67,6 +71,7 @@ fn image(topics: &[&Arc<TopicImage>], brokers: &[(i32, Arc<BrokerInfo>)]) -> Arc
             epoch_version: 1,
             owner: 1,
             doorkeeper: true,
+            kraft: false,
         }),
         brokers: Arc::new(brokers.iter().cloned().collect()),
         topics: Arc::new(topics.iter().map(|t| (Arc::clone(&t.name), Arc::clone(t))).collect()),
@@ -75,7 +80,7 @@ fn image(topics: &[&Arc<TopicImage>], brokers: &[(i32, Arc<BrokerInfo>)]) -> Arc
 }
 
 fn view(version: i16, operations: i32) -> View {
-    View { listener: Arc::from("PLAINTEXT"), version, operations }
+    View { addresses: AddressBook::direct("PLAINTEXT".into()), version, operations }
 }
 
 fn all(cache: &ResponseCache, image: &Arc<ClusterImage>, view: &View) -> Answer {
@@ -83,7 +88,7 @@ fn all(cache: &ResponseCache, image: &Arc<ClusterImage>, view: &View) -> Answer 
     let mut body = BytesMut::from(&cache.front(image, view).unwrap()[..]);
     put_count(&mut body, view.version, count);
     body.put_slice(&topics);
-    body.put_slice(&end(view.version, true));
+    body.put_slice(&end(view.version, operations::CLUSTER));
     let mut body = body.freeze();
     let answer = MetadataResponse::decode(&mut body, view.version).unwrap();
     assert!(body.is_empty());
@@ -102,7 +107,7 @@ fn every_version_is_what_the_encoder_makes() {
                 continue;
             }
             let view = view(version, operations);
-            let reachable = Reachable::new(&image, "PLAINTEXT");
+            let reachable = Reachable::new(&image, &AddressBook::direct("PLAINTEXT".into()));
             let described = image
                 .visible_topics()
                 .map(|topic| metadata_topic::describe(topic, &reachable, version, operations));
@@ -210,4 +215,54 @@ fn a_topic_is_encoded_once_for_as_long_as_nothing_about_it_changes() {
     // A broker that goes changes every topic.
     let fourth = image(&[&kept], &[]);
     assert_eq!(all(&cache, &fourth, &view).topics[0].partitions[0].error_code, 5);
+}
+
+#[test]
+fn a_gateways_addresses_stand_in_the_answer_and_follow_its_ports() {
+    let image = image(
+        &[&topic("t", &[1, 2])],
+        &[broker(1, &["INSIDE"]), broker(2, &["INSIDE"]), broker(3, &["OUTSIDE"])],
+    );
+    let own = |ports: &[(i32, i32)]| {
+        let of = |(id, port): &(i32, i32)| {
+            (*id, Address { host: format!("gate-{id}"), port: *port })
+        };
+        let relay = Some(ports.iter().map(of).collect());
+        let addresses = Arc::new(AddressBook { listener: "INSIDE".into(), relay });
+        View { addresses, version: 9, operations: NOT_ASKED }
+    };
+    let cache = ResponseCache::default();
+    let told = |view: &View| {
+        let answer = all(&cache, &image, view);
+        let brokers: Vec<_> =
+            answer.brokers.iter().map(|b| (b.node_id.0, b.host.to_string(), b.port)).collect();
+        let errors: Vec<i16> =
+            answer.topics[0].partitions.iter().map(|partition| partition.error_code).collect();
+        (brokers, errors)
+    };
+    let both = own(&[(1, 1_001), (2, 1_002), (3, 1_003)]);
+    let gates = vec![(1, "gate-1".to_owned(), 1_001), (2, "gate-2".to_owned(), 1_002)];
+    assert_eq!(told(&both), (gates, vec![0, 0]));
+    // A broker without a port here can't be reached, and is never told by an address of its own.
+    let one = own(&[(2, 2_002)]);
+    assert_eq!(told(&one), (vec![(2, "gate-2".to_owned(), 2_002)], vec![72, 0]));
+    // Those that were told before, and the brokers' own, are kept apart.
+    let direct = View { addresses: AddressBook::direct("INSIDE".into()), ..one.clone() };
+    assert_eq!(told(&direct).0[0], (1, "host-1".to_owned(), 9093));
+    assert_eq!(told(&one).1, [72, 0]);
+    assert_eq!((cache.topics.read().len(), cache.fronts.read().len()), (3, 3));
+}
+
+#[test]
+fn what_nobody_asks_for_any_more_is_dropped_with_its_image() {
+    let cache = ResponseCache::default();
+    let mut image = image(&[&topic("t", &[1])], &[broker(1, &["PLAINTEXT"])]);
+    all(&cache, &image, &view(4, NOT_ASKED));
+    let first = Arc::downgrade(&image);
+    for version in 2..=limits::IMAGES_KEPT + 1 {
+        image = Arc::new(ClusterImage { version, ..ClusterImage::clone(&image) });
+        all(&cache, &image, &view(12, NOT_ASKED));
+    }
+    assert_eq!((cache.topics.read().len(), cache.fronts.read().len()), (1, 1));
+    assert!(first.upgrade().is_none(), "nothing keeps the first image");
 }

@@ -25,6 +25,8 @@ fn partition(replicas: &[i32], leader: i32, isr: &[i32]) -> PartitionImage {
         controller_epoch: 1,
         partition_epoch: 7,
         leader_recovery_state: 0,
+        created_zxid: 1,
+        created_ms: 1,
     }
 }
 
