@@ -42,11 +42,7 @@ struct Key {
 
 impl Key {
     fn new(view: &View, version: i16, operations: i32) -> Self {
-        Key {
-            addresses: Arc::clone(&view.addresses),
-            version,
-            operations,
-        }
+        Key { addresses: Arc::clone(&view.addresses), version, operations }
     }
 }
 

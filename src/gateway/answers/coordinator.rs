@@ -42,15 +42,13 @@ pub(super) fn answer(question: &Question<'_>) -> Result<Answer, HandlerError> {
     if !is_counted_alike(image, topic) {
         return Ok(Answer::AskUpstream);
     }
-    let find = |key: &str| {
-        match leader(image, addresses, topic, key) {
-            Some(node) => (0, "NONE", node),
-            None => (
-                ResponseError::CoordinatorNotAvailable.code(),
-                "The coordinator is not available.",
-                Node { id: -1, host: String::new(), port: -1 },
-            ),
-        }
+    let find = |key: &str| match leader(image, addresses, topic, key) {
+        Some(node) => (0, "NONE", node),
+        None => (
+            ResponseError::CoordinatorNotAvailable.code(),
+            "The coordinator is not available.",
+            Node { id: -1, host: String::new(), port: -1 },
+        ),
     };
     let mut response = FindCoordinatorResponse::default();
     if version < 4 {

@@ -103,8 +103,7 @@ impl Answers {
                 let Question { image, addresses, version, .. } = question;
                 let request = question.decode()?;
                 let bits = operations::CLUSTER;
-                let answer =
-                    describe_cluster::describe(image, addresses, &request, *version, bits);
+                let answer = describe_cluster::describe(image, addresses, &request, *version, bits);
                 Ok(Answer::Reply(Reply::encode(&answer, *version)?))
             }
             ApiKey::DescribeTopicPartitions => partitions::answer(question),

@@ -129,9 +129,8 @@ fn text(name: &str) -> TopicName {
 }
 
 fn named(names: &[&str]) -> MetadataRequest {
-    let topics = names.iter().map(|name| {
-        MetadataRequestTopic::default().with_name(Some(text(name)))
-    });
+    let topics =
+        names.iter().map(|name| MetadataRequestTopic::default().with_name(Some(text(name))));
     MetadataRequest::default().with_topics(Some(topics.collect()))
 }
 
@@ -175,11 +174,10 @@ fn metadata_at_every_version() {
         let replicas: &[i32] = if version == 0 { &[1, 2] } else { &[1, 2, 3] };
         assert_eq!(last.replica_nodes.iter().map(|b| b.0).collect::<Vec<_>>(), replicas);
         assert_eq!(last.isr_nodes, [BrokerId(2), BrokerId(1)]);
-        let all = asking.metadata(version, &if version == 0 {
-            named(&[])
-        } else {
-            MetadataRequest::default().with_topics(None)
-        });
+        let all = asking.metadata(
+            version,
+            &if version == 0 { named(&[]) } else { MetadataRequest::default().with_topics(None) },
+        );
         assert_eq!(summary(&all), [("a".to_owned(), 0, 3), ("b".to_owned(), 0, 1)], "{version}");
         if version >= 1 {
             assert!(asking.metadata(version, &named(&[])).topics.is_empty());
@@ -270,10 +268,7 @@ fn a_topic_that_is_being_deleted_is_unknown_unless_its_replicas_move() {
     let deleting = cluster(|builder| {
         builder.deleting("a", Some(&[]));
         builder.deleting("b", Some(&[]));
-        let moving = TopicAssignment {
-            adding: [(0, vec![3])].into(),
-            ..assignment(0xb, 1)
-        };
+        let moving = TopicAssignment { adding: [(0, vec![3])].into(), ..assignment(0xb, 1) };
         let state = znode(PartitionState::new(1, 4, vec![2, 1], 1).encode(), 61);
         builder.topic("b", Some(&znode(moving.encode(), 60)), &[(0, state)].into());
     });
@@ -319,8 +314,8 @@ fn clusters_are_described_to_clients_of_brokers() {
     let asking = Asking::new(cluster(|_| {}));
     for version in [0, 1] {
         for ask in [false, true] {
-            let request = DescribeClusterRequest::default()
-                .with_include_cluster_authorized_operations(ask);
+            let request =
+                DescribeClusterRequest::default().with_include_cluster_authorized_operations(ask);
             let told: DescribeClusterResponse =
                 asking.told(ApiKey::DescribeCluster, version, &request);
             assert_eq!((told.error_code, told.controller_id.0), (0, 2));
@@ -364,7 +359,12 @@ fn partitions_are_described_page_by_page() {
     assert_eq!(ask(&asking, &missing).topics[0].error_code, 3);
 }
 
-fn coordinators(asking: &Asking, version: i16, key_type: i8, keys: &[&str]) -> Option<Vec<(i32, i16)>> {
+fn coordinators(
+    asking: &Asking,
+    version: i16,
+    key_type: i8,
+    keys: &[&str],
+) -> Option<Vec<(i32, i16)>> {
     let mut found = Vec::new();
     let text = |key: &&str| StrBytes::from_string((*key).to_owned());
     let requests: Vec<FindCoordinatorRequest> = if version < 4 {
@@ -380,12 +380,14 @@ fn coordinators(asking: &Asking, version: i16, key_type: i8, keys: &[&str]) -> O
         if matches!(asking.ask(ApiKey::FindCoordinator, version, &request), Answer::AskUpstream) {
             return None;
         }
-        let told: FindCoordinatorResponse =
-            asking.told(ApiKey::FindCoordinator, version, &request);
+        let told: FindCoordinatorResponse = asking.told(ApiKey::FindCoordinator, version, &request);
         if version < 4 {
             found.push((told.node_id.0, told.error_code));
             let ok = told.error_code == 0;
-            assert_eq!(told.host.as_str(), if ok { format!("inside-{}", told.node_id.0) } else { String::new() });
+            assert_eq!(
+                told.host.as_str(),
+                if ok { format!("inside-{}", told.node_id.0) } else { String::new() }
+            );
             if version >= 1 {
                 let message = if ok { "NONE" } else { "The coordinator is not available." };
                 assert_eq!(told.error_message.as_deref(), Some(message));

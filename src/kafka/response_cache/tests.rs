@@ -224,9 +224,8 @@ fn a_gateways_addresses_stand_in_the_answer_and_follow_its_ports() {
         &[broker(1, &["INSIDE"]), broker(2, &["INSIDE"]), broker(3, &["OUTSIDE"])],
     );
     let own = |ports: &[(i32, i32)]| {
-        let of = |(id, port): &(i32, i32)| {
-            (*id, Address { host: format!("gate-{id}"), port: *port })
-        };
+        let of =
+            |(id, port): &(i32, i32)| (*id, Address { host: format!("gate-{id}"), port: *port });
         let relay = Some(ports.iter().map(of).collect());
         let addresses = Arc::new(AddressBook { listener: "INSIDE".into(), relay });
         View { addresses, version: 9, operations: NOT_ASKED }
