@@ -1,6 +1,23 @@
-//! Moments as dates and times of day, in UTC.
+//! Moments as milliseconds since 1970, and as dates and times of day in UTC.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The wall clock, in milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    since_1970_ms(SystemTime::now())
+}
+
+/// Milliseconds from the beginning of 1970 to `moment`; 0 for one before it.
+pub fn since_1970_ms(moment: SystemTime) -> i64 {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A duration in whole milliseconds.
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// A moment in the Gregorian calendar. It prints as `2026-11-23T17:05:09.120Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

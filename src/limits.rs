@@ -140,13 +140,14 @@ const _: () = assert!(SESSION_BACKOFF_MIN.as_millis() < SESSION_BACKOFF_MAX.as_m
 /// The coordinator's input buffer of a connection that sends small requests, in bytes.
 pub const INPUT_BYTES_MIN: usize = 8 << 10;
 
-/// The longest input buffer that a coordinator's connection keeps when it is empty, in bytes.
+/// The longest input buffer that a thread of the coordinator's connections keeps for the next one that
+/// something comes for, in bytes.
 pub const INPUT_BYTES_KEPT: usize = 64 << 10;
 
 /// Bytes of replies after which they are sent before more requests are answered.
 pub const OUTPUT_BYTES_FLUSH: usize = 256 << 10;
 
-/// The longest output buffer that a coordinator's connection keeps when it is empty, in bytes.
+/// The longest output buffer that such a thread keeps, in bytes.
 pub const OUTPUT_BYTES_KEPT: usize = 64 << 10;
 
 /// Bytes that may wait for a coordinator's client before something more is put behind them: a client
@@ -168,6 +169,10 @@ pub const DELIVERIES_PER_TURN: usize = 128;
 
 /// Reads of one connection that wait with the writer behind a write of the same session.
 pub const DEFERRED_READS_MAX: usize = 16;
+
+/// Requests of one connection that the coordinator's writer takes although it has as many as
+/// `globalOutstandingLimit` allows.
+pub const OUTSTANDING_OF_ONE: usize = 16;
 
 /// Bytes of requests that are with the coordinator's writer before sockets are left unread.
 pub const OUTSTANDING_BYTES_MAX: usize = 64 << 20;

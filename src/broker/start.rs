@@ -4,7 +4,6 @@
 //! a tenth of a second of the process's start.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +23,7 @@ use crate::cluster::observer::Observer;
 use crate::cluster::{ClusterAdmin, ClusterImage, ConfigMap, ImageHandle, TopicConfig};
 use crate::config::BrokerConfig;
 use crate::kafka::server::Service;
-use crate::limits;
+use crate::{calendar, limits};
 
 /// What joining the cluster gives.
 struct Joined {
@@ -185,11 +184,10 @@ async fn open_logs(
 }
 
 fn registration_of(config: &BrokerConfig, listeners: &[BoundListener]) -> Registration {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Registration {
         endpoints: listeners.iter().map(|listener| listener.endpoint.clone()).collect(),
         rack: config.rack.clone(),
-        timestamp: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        timestamp: calendar::now_ms(),
         doorkeeper: Some(MARK.to_owned()),
     }
 }

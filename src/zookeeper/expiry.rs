@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -56,16 +56,5 @@ async fn sleep(duration: Duration, stop: &CancellationToken) -> Option<()> {
 
 fn close(session: Arc<Session>) -> Job {
     tracing::debug!(session = format_args!("{:#x}", session.id()), "session expired");
-    Job {
-        task: Task::CloseSession,
-        op: None,
-        xid: 0,
-        session,
-        connection: None,
-        identities: Arc::from([]),
-        received: Instant::now(),
-        sampled: false,
-        bytes: 0,
-        room: None,
-    }
+    Job::of_server(Task::CloseSession, session)
 }

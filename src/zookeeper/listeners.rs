@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -97,12 +97,9 @@ impl Listeners {
                         }
                         // Its readiness is to be told to the thread that it will live on.
                         let Ok(stream) = stream.into_std() else { return };
-                        io_threads.spawn(&tracker, async move {
-                            if let Ok(stream) = TcpStream::from_std(stream) {
-                                connection::serve(stream, peer, state, security, stop).await;
-                            }
-                            drop(permit);
-                        });
+                        let connection =
+                            connection::serve(stream, peer, state, security, stop, permit);
+                        io_threads.spawn(&tracker, connection);
                     }
                 },
             ));

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::limits;
 use crate::zookeeper::acl;
 use crate::zookeeper::auth::{self, AuthId};
+use crate::zookeeper::connection::answers::Answers;
 use crate::zookeeper::connection::handle::ConnectionHandle;
 use crate::zookeeper::database::Database;
 use crate::zookeeper::jute::Writer as _;
@@ -45,10 +46,11 @@ impl std::fmt::Debug for Reading<'_> {
 }
 
 impl Reading<'_> {
-    /// Answers the request; says whether it succeeded.
-    pub fn answer(&self, op: OpCode, body: &[u8]) -> bool {
+    /// Answers the request into `answers`, which go to the connection before the database is let go;
+    /// says whether it succeeded.
+    pub fn answer(&self, op: OpCode, body: &[u8], answers: &mut Answers) -> bool {
         let result = match ReadRequest::decode(op, body) {
-            Ok(request) => self.request(&request),
+            Ok(request) => self.request(&request, answers),
             Err(error) => {
                 tracing::debug!(op = op.name(), %error, "malformed request");
                 Err(ErrorCode::MarshallingError)
@@ -56,7 +58,7 @@ impl Reading<'_> {
         };
         if let Err(code) = result {
             let zxid = self.zxid();
-            self.connection.send(1, |out| reply::error(out, self.xid, zxid, code));
+            answers.put(|out| reply::error(out, self.xid, zxid, code));
         }
         result.is_ok()
     }
@@ -65,22 +67,22 @@ impl Reading<'_> {
         self.database.tree.last_zxid()
     }
 
-    fn request(&self, request: &ReadRequest<'_>) -> Result<(), ErrorCode> {
+    fn request(&self, request: &ReadRequest<'_>, answers: &mut Answers) -> Result<(), ErrorCode> {
         match request {
             ReadRequest::GetData { path, watch } => {
                 let node = self.readable(path)?;
                 if *watch {
-                    self.watch(|watches, id| watches.add_data(path, id));
+                    self.watch(answers, |watches, id| watches.add_data(path, id));
                 }
-                self.reply(|out| self.put_data(&node, out));
+                self.reply(answers, |out| self.put_data(&node, out));
             }
-            ReadRequest::Exists { path, watch } => self.exists(path, *watch)?,
+            ReadRequest::Exists { path, watch } => self.exists(path, *watch, answers)?,
             ReadRequest::GetChildren { path, watch, with_stat } => {
                 let node = self.readable(path)?;
                 if *watch {
-                    self.watch(|watches, id| watches.add_child(path, id));
+                    self.watch(answers, |watches, id| watches.add_child(path, id));
                 }
-                self.reply(|out| {
+                self.reply(answers, |out| {
                     put_children(&node, out);
                     if *with_stat {
                         node.stat().write(out);
@@ -90,7 +92,7 @@ impl Reading<'_> {
             ReadRequest::GetAcl { path } => {
                 let node = self.node(path)?;
                 self.check(&node, acl::READ | acl::ADMIN)?;
-                self.reply(|out| {
+                self.reply(answers, |out| {
                     if self.check(&node, acl::ADMIN).is_ok() {
                         acl::write_list(node.acl(), out);
                     } else {
@@ -99,25 +101,25 @@ impl Reading<'_> {
                     node.stat().write(out);
                 });
             }
-            ReadRequest::MultiRead(operations) => self.multi_read(operations)?,
-            ReadRequest::SetWatches(request) => self.set_watches(request),
+            ReadRequest::MultiRead(operations) => self.multi_read(operations, answers)?,
+            ReadRequest::SetWatches(request) => self.set_watches(request, answers),
             ReadRequest::AddWatch { path, recursive } => {
-                self.watch(|watches, id| watches.add_persistent(path, id, *recursive));
-                self.reply(|out| out.write_int(0));
+                self.watch(answers, |watches, id| watches.add_persistent(path, id, *recursive));
+                self.reply(answers, |out| out.write_int(0));
             }
             ReadRequest::RemoveWatches { path, kind } => {
                 if !self.state.watches.lock().remove(path, self.connection.id(), *kind) {
                     return Err(ErrorCode::NoWatcher);
                 }
-                self.reply(|_| ());
+                self.reply(answers, |_| ());
             }
             ReadRequest::CheckWatches { path, kind } => {
                 if !self.state.watches.lock().contains(path, self.connection.id(), *kind) {
                     return Err(ErrorCode::NoWatcher);
                 }
-                self.reply(|_| ());
+                self.reply(answers, |_| ());
             }
-            ReadRequest::GetEphemerals { prefix } => self.ephemerals(prefix),
+            ReadRequest::GetEphemerals { prefix } => self.ephemerals(prefix, answers),
             ReadRequest::GetAllChildrenNumber { path } => {
                 let node = self.readable(path)?;
                 let mut count = node.descendant_count();
@@ -125,9 +127,9 @@ impl Reading<'_> {
                     // ZooKeeper's map has the root under two names, and one begins with the other.
                     count += 1;
                 }
-                self.reply(|out| out.write_int(i32::try_from(count).unwrap_or(i32::MAX)));
+                self.reply(answers, |out| out.write_int(i32::try_from(count).unwrap_or(i32::MAX)));
             }
-            ReadRequest::WhoAmI => self.reply(|out| {
+            ReadRequest::WhoAmI => self.reply(answers, |out| {
                 out.write_count(self.identities.len());
                 for identity in self.identities {
                     out.write_string(&identity.scheme);
@@ -139,7 +141,7 @@ impl Reading<'_> {
     }
 
     /// The session's own ephemerals whose path begins with `prefix`, whatever their ACL says.
-    fn ephemerals(&self, prefix: &str) {
+    fn ephemerals(&self, prefix: &str, answers: &mut Answers) {
         let session = self.connection.session().map_or(0, |session| session.id());
         let all = matches!(prefix.trim(), "" | "/");
         let mut paths: Vec<_> = self
@@ -149,7 +151,7 @@ impl Reading<'_> {
             .filter(|path| all || path.starts_with(prefix))
             .collect();
         paths.sort_unstable();
-        self.reply(|out| {
+        self.reply(answers, |out| {
             out.write_count(paths.len());
             for path in paths {
                 out.write_string(path);
@@ -157,7 +159,7 @@ impl Reading<'_> {
         });
     }
 
-    fn exists(&self, path: &str, watch: bool) -> Result<(), ErrorCode> {
+    fn exists(&self, path: &str, watch: bool, answers: &mut Answers) -> Result<(), ErrorCode> {
         if path.contains('\0') {
             return Err(ErrorCode::BadArguments);
         }
@@ -166,14 +168,18 @@ impl Reading<'_> {
             self.check(node, acl::READ)?;
         }
         if watch {
-            self.watch(|watches, id| watches.add_data(path, id));
+            self.watch(answers, |watches, id| watches.add_data(path, id));
         }
         let node = node.ok_or(ErrorCode::NoNode)?;
-        self.reply(|out| node.stat().write(out));
+        self.reply(answers, |out| node.stat().write(out));
         Ok(())
     }
 
-    fn multi_read(&self, operations: &[MultiReadOperation<'_>]) -> Result<(), ErrorCode> {
+    fn multi_read(
+        &self,
+        operations: &[MultiReadOperation<'_>],
+        answers: &mut Answers,
+    ) -> Result<(), ErrorCode> {
         // Sized before it is written: a small request may ask for the same large node many times.
         let mut size = 0;
         for operation in operations {
@@ -188,7 +194,7 @@ impl Reading<'_> {
                 return Err(ErrorCode::BadArguments);
             }
         }
-        self.reply(|out| {
+        self.reply(answers, |out| {
             for operation in operations {
                 match self.readable(&operation.path) {
                     Ok(node) if operation.children => {
@@ -209,44 +215,44 @@ impl Reading<'_> {
 
     /// Registers what a client watched before it lost its connection, and tells it what it missed
     /// (`DataTree.setWatches`): never of a node that it may not read.
-    fn set_watches(&self, request: &SetWatches<'_>) {
+    fn set_watches(&self, request: &SetWatches<'_>, answers: &mut Answers) {
         let tree = &self.database.tree;
-        let tell = |kind: EventType, path: &str, node: Option<&NodeRef<'_>>| {
+        let tell = |answers: &mut Answers, kind, path: &str, node: Option<&NodeRef<'_>>| {
             if node.is_none_or(|node| self.check(node, acl::READ).is_ok()) {
-                self.connection.send(1, |out| reply::event(out, ZXID_NONE, kind, path));
+                answers.put(|out| reply::event(out, ZXID_NONE, kind, path));
             }
         };
         for path in &request.data {
             match tree.node(path) {
-                None => tell(EventType::NodeDeleted, path, None),
+                None => tell(answers, EventType::NodeDeleted, path, None),
                 Some(node) if node.stat_persisted().mzxid > request.relative_zxid => {
-                    tell(EventType::NodeDataChanged, path, Some(&node));
+                    tell(answers, EventType::NodeDataChanged, path, Some(&node));
                 }
-                Some(_) => self.watch(|watches, id| watches.add_data(path, id)),
+                Some(_) => self.watch(answers, |watches, id| watches.add_data(path, id)),
             }
         }
         for path in &request.exist {
             match tree.node(path) {
-                Some(node) => tell(EventType::NodeCreated, path, Some(&node)),
-                None => self.watch(|watches, id| watches.add_data(path, id)),
+                Some(node) => tell(answers, EventType::NodeCreated, path, Some(&node)),
+                None => self.watch(answers, |watches, id| watches.add_data(path, id)),
             }
         }
         for path in &request.child {
             match tree.node(path) {
-                None => tell(EventType::NodeDeleted, path, None),
+                None => tell(answers, EventType::NodeDeleted, path, None),
                 Some(node) if node.stat_persisted().pzxid > request.relative_zxid => {
-                    tell(EventType::NodeChildrenChanged, path, Some(&node));
+                    tell(answers, EventType::NodeChildrenChanged, path, Some(&node));
                 }
-                Some(_) => self.watch(|watches, id| watches.add_child(path, id)),
+                Some(_) => self.watch(answers, |watches, id| watches.add_child(path, id)),
             }
         }
         for path in &request.persistent {
-            self.watch(|watches, id| watches.add_persistent(path, id, false));
+            self.watch(answers, |watches, id| watches.add_persistent(path, id, false));
         }
         for path in &request.recursive {
-            self.watch(|watches, id| watches.add_persistent(path, id, true));
+            self.watch(answers, |watches, id| watches.add_persistent(path, id, true));
         }
-        self.reply(|_| ());
+        self.reply(answers, |_| ());
     }
 
     fn node(&self, path: &str) -> Result<NodeRef<'_>, ErrorCode> {
@@ -267,7 +273,7 @@ impl Reading<'_> {
         }
     }
 
-    fn watch(&self, register: impl FnOnce(&mut Watches, u64)) {
+    fn watch(&self, answers: &mut Answers, register: impl FnOnce(&mut Watches, u64)) {
         let mut watches = self.state.watches.lock();
         // Checked under the lock: a connection that ends removes its watches after it says so.
         if self.connection.is_gone() {
@@ -286,7 +292,7 @@ impl Reading<'_> {
                 bytes,
                 "closed: the client has too many watches"
             );
-            self.connection.close();
+            answers.close();
         }
     }
 
@@ -302,9 +308,9 @@ impl Reading<'_> {
         stat.write(out);
     }
 
-    fn reply(&self, body: impl FnOnce(&mut Vec<u8>)) {
+    fn reply(&self, answers: &mut Answers, body: impl FnOnce(&mut Vec<u8>)) {
         let zxid = self.zxid();
-        self.connection.send(1, |out| reply::ok(out, self.xid, zxid, body));
+        answers.put(|out| reply::ok(out, self.xid, zxid, body));
     }
 }
 

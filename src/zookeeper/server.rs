@@ -20,6 +20,7 @@ use super::state::State;
 use super::stats::microseconds;
 use super::storage::{Disk, FileSystem, Storage, StorageConfig, StorageError};
 use super::{expiry, sweep};
+use crate::calendar;
 use crate::config::CoordinatorConfig;
 use crate::net::tls::TlsError;
 use crate::net::{self, BindError};
@@ -99,7 +100,7 @@ impl Coordinator {
             .chain(database.tree.ephemeral_owners())
             .chain(storage.recovery().highest_sessions.values().copied());
         let mut sessions = SessionTracker::new(
-            u64::try_from(config.tick_time.as_millis()).unwrap_or(u64::MAX),
+            calendar::milliseconds(config.tick_time),
             first_session_id(machine_uptime_ms(), known),
         );
         for (&id, &timeout) in &database.sessions {

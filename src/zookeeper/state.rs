@@ -23,7 +23,7 @@ use super::stats::{Responses, Stats};
 use super::storage::SnapshotWriter;
 use super::watch::Watches;
 use crate::config::CoordinatorConfig;
-use crate::limits;
+use crate::{calendar, limits};
 
 /// The state of one coordinator.
 ///
@@ -94,6 +94,7 @@ impl State {
         sessions: SessionTracker,
         disk: SnapshotWriter,
     ) -> Self {
+        let stats = Stats::new();
         State {
             queue: Queue::new(config.global_outstanding_limit),
             large_requests: LargeRequests::new(
@@ -101,7 +102,7 @@ impl State {
                 config.large_request_max_bytes,
                 config.jute_max_buffer,
             ),
-            output: OutputTotal::new(limits::OUTPUT_BYTES_TOTAL_MAX),
+            output: OutputTotal::new(limits::OUTPUT_BYTES_TOTAL_MAX, stats.sent_bytes.clone()),
             throttle: config
                 .connection_throttle
                 .map(|throttle| Mutex::new(Throttle::new(throttle, 0))),
@@ -113,7 +114,7 @@ impl State {
             sessions: Mutex::new(sessions),
             attached: Mutex::new(HashMap::new()),
             connections: Mutex::new(HashMap::new()),
-            stats: Stats::new(),
+            stats,
             draining: AtomicBool::new(false),
             disk,
             client_port: AtomicI32::new(-1),
@@ -133,7 +134,7 @@ impl State {
 
     /// The same for a moment that was read before.
     pub fn ms_at(&self, at: Instant) -> u64 {
-        u64::try_from(at.duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+        calendar::milliseconds(at.duration_since(self.started))
     }
 
     /// How long the coordinator has been running.
@@ -189,9 +190,7 @@ impl State {
         socket: Option<OwnedWriteHalf>,
     ) -> Arc<ConnectionHandle> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let sent_bytes = self.stats.sent_bytes.clone();
-        let handle =
-            Arc::new(ConnectionHandle::new(id, peer, socket, sent_bytes, self.output.clone()));
+        let handle = Arc::new(ConnectionHandle::new(id, peer, socket, self.output.clone()));
         self.connections.lock().insert(id, Arc::clone(&handle));
         if self.draining.load(Ordering::Acquire) {
             handle.close();

@@ -142,9 +142,9 @@ impl Stats {
         }
     }
 
-    /// A request came.
-    pub fn request(&self, op: OpCode) {
-        self.requests[op as usize].increment(1);
+    /// So many requests came.
+    pub fn requests(&self, op: OpCode, count: u64) {
+        self.requests[op as usize].increment(count);
     }
 
     /// It was answered with an error.

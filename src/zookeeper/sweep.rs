@@ -2,7 +2,7 @@
 //! and deleted by the writer (`ContainerManager`).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +10,7 @@ use super::pipeline::queue::{Job, Task};
 use super::session::Session;
 use super::stat::{Ownership, StatPersisted};
 use super::state::State;
-use crate::limits;
+use crate::{calendar, limits};
 
 /// Whether a node is to be deleted at `now_ms` (since the epoch): it has no children, and is
 /// - a container that had some, or, unless `never_used_ms` is 0, one that has been without any for
@@ -26,12 +26,6 @@ pub fn is_due(stat: &StatPersisted, children: usize, now_ms: i64, never_used_ms:
             Ownership::Ttl(ttl) => ttl != 0 && unchanged_ms > ttl,
             Ownership::Persistent | Ownership::Session(_) => false,
         }
-}
-
-/// Milliseconds since the epoch.
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Sweeps every `znode.container.checkIntervalMs`, until `stop`: at most
@@ -63,7 +57,7 @@ pub async fn run(state: Arc<State>, stop: CancellationToken) {
 
 /// The paths of nodes that are to be deleted, read a few at a time, so that the writer need not wait.
 fn candidates(state: &State) -> Vec<Box<str>> {
-    let (now, never_used_ms) = (now_ms(), state.config.container_max_never_used_ms);
+    let (now, never_used_ms) = (calendar::now_ms(), state.config.container_max_never_used_ms);
     let mut paths = Vec::new();
     let mut seen = 0;
     while paths.len() < limits::SWEEP_NODES_MAX {
@@ -85,18 +79,7 @@ fn candidates(state: &State) -> Vec<Box<str>> {
 
 fn job(path: Box<str>, session: &Arc<Session>) -> Job {
     tracing::debug!(%path, "deleting an empty container, or a node whose time is over");
-    Job {
-        task: Task::Sweep(path),
-        op: None,
-        xid: 0,
-        session: Arc::clone(session),
-        connection: None,
-        identities: Arc::from([]),
-        received: Instant::now(),
-        sampled: false,
-        bytes: 0,
-        room: None,
-    }
+    Job::of_server(Task::Sweep(path), Arc::clone(session))
 }
 
 async fn sleep(duration: Duration, stop: &CancellationToken) -> Option<()> {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use metrics::counter;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use super::registration::foreign_controller;
 use crate::cluster::client::SharedSession;
 use crate::cluster::layout::paths;
 use crate::cluster::{ClusterImage, ImageHandle, reader};
-use crate::limits;
+use crate::{calendar, limits};
 
 mod election;
 mod plan;
@@ -179,7 +179,8 @@ impl Candidate {
             image.controller.as_ref().is_some_and(|c| c.owner == client.session_id().0)
         };
         if self.reign.is_none() && (vacant || own(image)) {
-            let Some(reign) = election::elect(client, self.broker, now()).await? else {
+            let Some(reign) = election::elect(client, self.broker, calendar::now_ms()).await?
+            else {
                 return Ok(());
             };
             self.reign = Some(reign);
@@ -328,17 +329,14 @@ async fn purge_config_changes(writer: &Writer<'_>) -> Result<(), WriteError> {
     for child in children {
         let path = format!("{}/{child}", paths::CONFIG_CHANGES);
         match writer.client.check_stat(&path).await? {
-            Some(stat) if now().saturating_sub(stat.ctime) < retention => return Ok(()),
+            Some(stat) if calendar::now_ms().saturating_sub(stat.ctime) < retention => {
+                return Ok(());
+            }
             Some(_) => writer.delete(&path).await?,
             None => {}
         }
     }
     Ok(())
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn report(controller: bool) {

@@ -37,7 +37,7 @@ impl PartitionLog {
             let active = segments.last().map_or((0, 0), |last| (last.base_offset, last.size()));
             let target = if active_too {
                 appender.unflushed = 0;
-                appender.last_flush_ms = super::manager::now_ms();
+                appender.last_flush_ms = crate::calendar::now_ms();
                 appender.next_offset
             } else {
                 active.0

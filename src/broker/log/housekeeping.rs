@@ -9,9 +9,9 @@ use tracing::warn;
 use super::checkpoint::{LOG_START_OFFSETS, RECOVERY_POINTS, write_offsets};
 use super::directory::LogDirectory;
 use super::files::replace;
-use super::manager::now_ms;
 use super::startup::CLEAN_SHUTDOWN;
 use super::{LogError, LogManager, PartitionLog, producer_snapshot};
+use crate::calendar;
 
 /// How often producers are looked at for `producer.id.expiration.ms`
 /// (`producer.id.expiration.check.interval.ms`).
@@ -84,7 +84,7 @@ impl LogManager {
                     if producers.is_due(now) {
                         let expiration = manager.producer_id_expiration_ms();
                         for log in manager.logs() {
-                            log.appender.lock().producers.expire(now_ms(), expiration);
+                            log.appender.lock().producers.expire(calendar::now_ms(), expiration);
                         }
                     }
                     if idle.is_due(now) {
@@ -93,7 +93,7 @@ impl LogManager {
                     if gauges.is_due(now) {
                         manager.set_gauges();
                     }
-                    manager.remove_due(now_ms());
+                    manager.remove_due(calendar::now_ms());
                 }
             });
         let thread =
@@ -111,7 +111,7 @@ impl LogManager {
     }
 
     fn flush_overdue(&self) {
-        let now = now_ms();
+        let now = calendar::now_ms();
         for log in self.logs() {
             if log.is_flush_overdue(now) {
                 told(&log, log.flush());
@@ -121,7 +121,7 @@ impl LogManager {
 
     /// Removes what retention lets go of, in every log. Called by the background thread; blocking.
     pub fn enforce_retention(&self) {
-        let now = now_ms();
+        let now = calendar::now_ms();
         for log in self.logs() {
             match log.enforce_retention(now) {
                 Ok(removed) => {

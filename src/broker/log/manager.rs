@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tracing::warn;
@@ -14,7 +14,7 @@ use super::files::{rename, sync_directory};
 use super::load::{LoadOptions, load};
 use super::startup;
 use super::{LogConfig, LogDirectories, LogError, PartitionLog};
-use crate::limits;
+use crate::{calendar, limits};
 
 /// What a [`LogManager`] is started with. Defaults are Apache Kafka 3.9's.
 #[derive(Debug, Clone)]
@@ -74,12 +74,6 @@ pub struct LogManager {
     pub(super) thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Kept for their locks.
     locked: LogDirectories,
-}
-
-/// The clock, milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl LogManager {
@@ -168,7 +162,7 @@ impl LogManager {
                 recovery_point: 0,
                 log_start_offset: 0,
                 index_interval_bytes: config.index_interval_bytes,
-                now_ms: now_ms(),
+                now_ms: calendar::now_ms(),
                 producer_id_expiration_ms: self.producer_id_expiration_ms(),
             },
         )?;
@@ -197,7 +191,7 @@ impl LogManager {
             if log.topic_id() == topic_id || log.topic_id().is_nil() {
                 let delay = log.config().file_delete_delay_ms;
                 let path = self.rename_away(&log, "delete")?;
-                self.remove_later(now_ms().saturating_add(delay), vec![path]);
+                self.remove_later(calendar::now_ms().saturating_add(delay), vec![path]);
                 count += 1;
             }
         }

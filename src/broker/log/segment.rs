@@ -13,6 +13,7 @@ use tracing::warn;
 use super::LogError;
 use super::files::{LazyFile, read_at, write_at};
 use super::index::{OffsetIndex, TimeIndex};
+use crate::calendar;
 use crate::kafka::record_batch::{BatchHeader, HEADER_LENGTH};
 
 /// Bytes that a walk over batch headers reads at once.
@@ -281,8 +282,7 @@ impl Segment {
         let modified = std::fs::metadata(self.path())
             .and_then(|metadata| metadata.modified())
             .map_err(|error| self.failed(error))?;
-        let age = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Ok(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+        Ok(calendar::since_1970_ms(modified))
     }
 
     /// Makes the batches durable.

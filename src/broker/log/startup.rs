@@ -10,8 +10,9 @@ use tracing::{error, info, warn};
 use super::checkpoint::{LOG_START_OFFSETS, RECOVERY_POINTS, read_offsets};
 use super::directory::LogDirectory;
 use super::load::{LoadOptions, load, remove_file};
-use super::manager::{Logs, now_ms};
+use super::manager::Logs;
 use super::{LogError, LogManager, PartitionLog};
+use crate::calendar;
 
 /// Name of the file that says that the broker stopped in order.
 pub(super) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
@@ -109,7 +110,7 @@ fn find_jobs(
     let clean = clean_file.exists();
     let recovery_points = checkpoint(&root.join(RECOVERY_POINTS));
     let start_offsets = checkpoint(&root.join(LOG_START_OFFSETS));
-    let now = now_ms();
+    let now = calendar::now_ms();
     for entry in std::fs::read_dir(root).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());

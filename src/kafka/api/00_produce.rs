@@ -7,7 +7,6 @@
 //! gzip, snappy and lz4.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -23,7 +22,7 @@ use super::leader::NamedLeaders;
 use super::{ApiRegistration, HandlerError, HandlerResult, Reply, RequestContext};
 use crate::broker::log::{AppendInfo, AppendOptions, LogError, PartitionLog};
 use crate::kafka::record_batch::{BatchHeader, Compression};
-use crate::limits;
+use crate::{calendar, limits};
 
 /// The versions of this API.
 pub const API: ApiRegistration =
@@ -121,7 +120,7 @@ async fn append(context: &RequestContext<'_>, topic: &str, data: PartitionProduc
     let records = data.records.unwrap_or_default();
     let options = AppendOptions {
         produce_version: context.version,
-        now_ms: now_ms(),
+        now_ms: calendar::now_ms(),
         leader_epoch: led.leader_epoch,
     };
     let log = led.log;
@@ -148,11 +147,6 @@ fn is_long_work(records: &Bytes) -> bool {
     records.len() > limits::INLINE_DECOMPRESSION_BYTES_MAX
         && BatchHeader::parse(records)
             .is_ok_and(|header| header.compression() != Ok(Compression::None))
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Flushes what `flush.messages` asks for before the answer; `false` if one failed.

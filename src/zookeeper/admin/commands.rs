@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::calendar::milliseconds;
 use crate::limits::COMMAND_OUTPUT_BYTES_MAX;
 use crate::zookeeper::command::{self, VERSION, facts, metrics};
 use crate::zookeeper::connection::handle::ConnectionHandle;
@@ -139,10 +139,6 @@ pub(super) fn run(
         Value::Object(told) => Ok(told),
         _ => Ok(Map::new()),
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn configuration(state: &State) -> Value {

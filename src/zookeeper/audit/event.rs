@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use crate::calendar::Utc;
+use crate::calendar::{self, Utc};
 
 /// How something came out (`AuditEvent.Result`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +90,8 @@ fn push_escaped(line: &mut String, text: &str) {
 
 /// `2026-11-23 18:20:00,123`.
 fn push_time(line: &mut String, now: SystemTime) {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let Utc { year, month, day, hour, minute, second, millisecond, .. } =
-        Utc::of(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        Utc::of(calendar::since_1970_ms(now));
     let _ = write!(
         line,
         "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02},{millisecond:03}"
@@ -101,6 +100,8 @@ fn push_time(line: &mut String, now: SystemTime) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     fn at(ms: u64) -> SystemTime {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
-use crate::limits;
 use crate::zookeeper::connection::handle::ConnectionHandle;
 use crate::zookeeper::state::State;
+use crate::{calendar, limits};
 
 /// What a server of its own says of its mode.
 pub(in crate::zookeeper) const MODE: &str = "standalone";
@@ -42,7 +42,7 @@ pub(in crate::zookeeper) fn connections_by_expiry(
     for (at, sessions) in state.sessions.lock().by_expiry() {
         expiry_of.extend(sessions.into_iter().map(|session| (session, at)));
     }
-    let handshake = u64::try_from(limits::HANDSHAKE_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
+    let handshake = calendar::milliseconds(limits::HANDSHAKE_TIMEOUT);
     let without_session = state.now_ms().saturating_add(handshake);
     let mut by_expiry: BTreeMap<u64, Vec<_>> = BTreeMap::new();
     for connection in connections(state) {
@@ -55,8 +55,7 @@ pub(in crate::zookeeper) fn connections_by_expiry(
 
 /// The wall clock, in milliseconds since 1970, at a moment of the coordinator's clock.
 pub(in crate::zookeeper) fn wall_clock_ms(state: &State, at_ms: u64) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let now = u64::try_from(calendar::now_ms()).unwrap_or(0);
     now.saturating_add(at_ms).saturating_sub(state.now_ms())
 }
 

@@ -5,6 +5,7 @@ use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering;
 
 use super::{ensemble, facts};
+use crate::calendar;
 use crate::zookeeper::state::State;
 use crate::zookeeper::stats::{Distribution, Figures, Summary, quantile};
 
@@ -132,7 +133,7 @@ fn gauges(state: &State, all: &mut Vec<Metric>) {
     gauge("outstanding_tls_handshake", signed(handshakes.load(Ordering::Relaxed)));
     gauge("packets_received", signed(received));
     gauge("packets_sent", signed(sent));
-    gauge("uptime", signed(u64::try_from(state.uptime().as_millis()).unwrap_or(u64::MAX)));
+    gauge("uptime", signed(calendar::milliseconds(state.uptime())));
     gauge("watch_count", signed(watches));
     gauge("znode_count", signed(nodes));
     all.push(Metric { name: "avg_latency", value: Value::Fraction(mean) });

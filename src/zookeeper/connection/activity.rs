@@ -1,8 +1,9 @@
 //! What `cons` tells of a connection: its last request, and how long its requests took.
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use crate::calendar;
 use crate::zookeeper::proto::OpCode;
 use crate::zookeeper::stats::Latency;
 
@@ -40,11 +41,10 @@ pub struct Seen {
 }
 
 impl Activity {
-    /// A connection that was opened at `now`.
-    pub(super) fn new(now: SystemTime) -> Self {
-        let established = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    /// A connection that was opened at `now`, in milliseconds since 1970.
+    pub(super) fn new(now: i64) -> Self {
         Activity {
-            established: u64::try_from(established).unwrap_or(u64::MAX),
+            established: u64::try_from(now).unwrap_or(0),
             operation: AtomicU8::new(NONE),
             cxid: AtomicI64::new(-1),
             zxid: AtomicI64::new(-1),
@@ -72,8 +72,7 @@ impl Activity {
         }
         self.zxid.store(zxid, Ordering::Relaxed);
         self.answered_ms.store(now_ms, Ordering::Relaxed);
-        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self.latency_ms.store(ms, Ordering::Relaxed);
+        self.latency_ms.store(calendar::milliseconds(took), Ordering::Relaxed);
         self.latency.record(took, count);
     }
 
@@ -149,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_last_request_is_told_until_it_is_reset() {
-        let activity = Activity::new(UNIX_EPOCH + Duration::from_millis(7));
+        let activity = Activity::new(7);
         assert_eq!((activity.seen().established, activity.seen().last_operation), (7, "NA"));
         activity.answered(None, 0, 3, 10, Duration::from_millis(9), 1);
         assert_eq!(activity.seen().last_operation, "SESS");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Connection;
+use super::answers::Answers;
 use crate::zookeeper::auth::{Answer, Identities, NONCE_BYTES, Refusal};
 use crate::zookeeper::jute::Writer as _;
 use crate::zookeeper::proto::request::{AuthPacket, decode_sasl};
@@ -12,7 +13,7 @@ use crate::zookeeper::proto::{ErrorCode, reply};
 impl Connection {
     /// Answers an auth packet, with the zxid 0, unless it is malformed. Says whether the connection
     /// goes on.
-    pub(super) fn authenticate(&mut self, xid: i32, body: &[u8]) -> bool {
+    pub(super) fn authenticate(&mut self, xid: i32, body: &[u8], answers: &mut Answers) -> bool {
         let packet = match AuthPacket::decode(body) {
             Ok(packet) => packet,
             Err(error) => {
@@ -30,14 +31,14 @@ impl Connection {
         match proved {
             Ok(identities) => {
                 self.proved(identities);
-                self.handle.send(1, |out| reply::empty(out, xid, 0));
+                answers.put(|out| reply::empty(out, xid, 0));
                 true
             }
             Err(refusal) => {
                 tracing::debug!(scheme = ?packet.scheme, ?refusal, "closed: authentication failed");
                 self.state.stats.auth_failures.fetch_add(1, Ordering::Relaxed);
                 if refusal == Refusal::Failed {
-                    self.handle.send(1, |out| reply::error(out, xid, 0, ErrorCode::AuthFailed));
+                    answers.put(|out| reply::error(out, xid, 0, ErrorCode::AuthFailed));
                 }
                 false
             }
@@ -46,7 +47,7 @@ impl Connection {
 
     /// Answers a token of a SASL exchange, with the zxid 0 (`ZooKeeperServer.processSasl`). Says
     /// whether the connection goes on.
-    pub(super) fn sasl(&mut self, xid: i32, body: &[u8]) -> bool {
+    pub(super) fn sasl(&mut self, xid: i32, body: &[u8], answers: &mut Answers) -> bool {
         let token = match decode_sasl(body) {
             Ok(token) => token,
             Err(error) => {
@@ -56,11 +57,11 @@ impl Connection {
         };
         let auth = &self.state.auth;
         if self.sasl.is_none() {
-            self.sasl = auth.begin_sasl(rand::random::<[u8; NONCE_BYTES]>());
+            self.sasl = auth.begin_sasl(rand::random::<[u8; NONCE_BYTES]>()).map(Box::new);
         }
         let Some(exchange) = &mut self.sasl else {
             tracing::debug!("a SASL token, and no JAAS file names users");
-            self.handle.send(1, |out| sasl_reply(out, xid, None));
+            answers.put(|out| sasl_reply(out, xid, None));
             return true;
         };
         let answer = auth.sasl(exchange, token).map_err(|error| error.to_string());
@@ -76,17 +77,17 @@ impl Connection {
                 if let Some(identities) = identities {
                     self.proved(identities);
                 }
-                self.handle.send(1, |out| sasl_reply(out, xid, Some(&token)));
+                answers.put(|out| sasl_reply(out, xid, Some(&token)));
                 true
             }
             Err(reason) => {
                 tracing::info!(peer = %self.handle.peer(), reason, "SASL authentication failed");
                 self.state.stats.auth_failures.fetch_add(1, Ordering::Relaxed);
                 let Some(code) = auth.after_failed_sasl() else {
-                    self.handle.send(1, |out| sasl_reply(out, xid, None));
+                    answers.put(|out| sasl_reply(out, xid, None));
                     return true;
                 };
-                self.handle.send(1, |out| {
+                answers.put(|out| {
                     reply::error_with(out, xid, 0, code, |out| out.write_buffer(None));
                 });
                 false
@@ -95,14 +96,14 @@ impl Connection {
     }
 
     /// Sends a client away that has not proved what the configuration enforces.
-    pub(super) fn refuse_unauthenticated(&self, xid: i32) {
+    pub(super) fn refuse_unauthenticated(&self, xid: i32, answers: &mut Answers) {
         tracing::info!(
             peer = %self.handle.peer(),
             "closed: the client has not authenticated with a scheme that is enforced"
         );
         self.state.stats.auth_failures.fetch_add(1, Ordering::Relaxed);
         let code = ErrorCode::SessionClosedRequireSaslAuth;
-        self.handle.send(1, |out| reply::error(out, xid, 0, code));
+        answers.put(|out| reply::error(out, xid, 0, code));
     }
 
     fn proved(&mut self, identities: Identities) {

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use metrics::Counter;
 use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::activity::Activity;
+use super::answers::{self, Answers};
 use super::output::{OutputTotal, Share};
+use super::spare;
+use crate::calendar;
 use crate::limits;
-use crate::zookeeper::auth::{Identities, identities_of_peer};
+use crate::zookeeper::auth::{AuthId, Identities, identities_of_peer};
 use crate::zookeeper::io_threads::Courier;
 use crate::zookeeper::session::Session;
 use crate::zookeeper::stats::Responses;
@@ -39,6 +41,8 @@ struct Outbox {
     share: Share,
     /// Sizes of what was put in.
     responses: Responses,
+    /// Frames put in since it was opened, or since `crst`.
+    packets: u64,
 }
 
 impl Outbox {
@@ -53,7 +57,25 @@ impl Outbox {
             closing: false,
             share: Share::new(total),
             responses: Responses::default(),
+            packets: 0,
         }
+    }
+
+    /// Has whoever polls woken for more: `context` is its task's.
+    fn register(&mut self, context: &Context<'_>) {
+        match &self.waker {
+            Some(present) if present.will_wake(context.waker()) => {}
+            _ => self.waker = Some(context.waker().clone()),
+        }
+    }
+
+    /// Whether more may be put in. A client that reads too slowly for what it is sent is cut off.
+    fn has_room(&mut self, peer: SocketAddr) -> bool {
+        if !self.closing && self.waiting() > limits::OUTPUT_BYTES_MAX {
+            tracing::debug!(%peer, "closed: the client doesn't read its output");
+            self.cut_off();
+        }
+        !self.closing
     }
 
     /// Forgets what waits, and lets the connection end.
@@ -69,15 +91,18 @@ impl Outbox {
     }
 
     /// Sends as much as the socket takes; says whether that was all.
-    fn flush(&mut self, sent_bytes: &Counter) -> io::Result<bool> {
-        let Some(socket) = &self.socket else { return Ok(self.bytes.is_empty()) };
+    fn flush(&mut self) -> io::Result<bool> {
+        if self.bytes.is_empty() {
+            return Ok(true);
+        }
+        let Some(socket) = &self.socket else { return Ok(false) };
         let before = self.sent;
         while self.sent < self.bytes.len() {
             match socket.try_write(&self.bytes[self.sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     self.sent += count;
-                    sent_bytes.increment(count as u64);
+                    self.share.sent(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.share.stalled(self.bytes.len() - self.sent, self.sent > before);
@@ -88,10 +113,7 @@ impl Outbox {
         }
         self.sent = 0;
         self.share.clear();
-        if self.bytes.capacity() > limits::OUTPUT_BYTES_KEPT {
-            self.bytes = Vec::new();
-        }
-        self.bytes.clear();
+        spare::keep_output(std::mem::take(&mut self.bytes));
         Ok(true)
     }
 }
@@ -109,9 +131,7 @@ pub struct ConnectionHandle {
     touched: AtomicBool,
     courier: Option<Arc<Courier>>,
     received: AtomicU64,
-    sent: AtomicU64,
     activity: Activity,
-    sent_bytes: Counter,
 }
 
 impl std::fmt::Debug for ConnectionHandle {
@@ -125,12 +145,11 @@ impl std::fmt::Debug for ConnectionHandle {
 }
 
 impl ConnectionHandle {
-    /// A connection that has just been accepted, on the thread that it lives on; `sent_bytes` counts what it sends.
+    /// A connection that has just been accepted, on the thread that it lives on.
     pub fn new(
         id: u64,
         peer: SocketAddr,
         socket: Option<OwnedWriteHalf>,
-        sent_bytes: Counter,
         output: OutputTotal,
     ) -> Self {
         ConnectionHandle {
@@ -144,9 +163,7 @@ impl ConnectionHandle {
             touched: AtomicBool::new(false),
             courier: Courier::of_this_thread(),
             received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            activity: Activity::new(SystemTime::now()),
-            sent_bytes,
+            activity: Activity::new(calendar::now_ms()),
         }
     }
 
@@ -173,6 +190,11 @@ impl ConnectionHandle {
     /// What the client has proved so far.
     pub fn identities(&self) -> Identities {
         Arc::clone(&self.identities.lock())
+    }
+
+    /// Whether `accept` accepts what the client has proved so far.
+    pub fn is_identified(&self, accept: impl FnOnce(&[AuthId]) -> bool) -> bool {
+        accept(&self.identities.lock())
     }
 
     /// Replaces what the client has proved.
@@ -215,26 +237,46 @@ impl ConnectionHandle {
         self.outbox.lock().socket.take()
     }
 
-    /// Appends frames to what is sent; `packets` is their number. A client that reads too slowly for
-    /// what it is sent is cut off: its output is dropped, and the connection closes.
-    pub fn send(&self, packets: u64, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends a frame to what is sent, and returns its size: 0 where it is dropped, since the
+    /// connection closes. A client that reads too slowly for what it is sent is cut off: its output is
+    /// dropped, and the connection closes.
+    pub fn send(&self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
         let mut outbox = self.outbox.lock();
-        if outbox.closing {
-            return;
+        if !outbox.has_room(self.peer) {
+            return 0;
         }
-        if outbox.waiting() > limits::OUTPUT_BYTES_MAX {
-            tracing::debug!(peer = %self.peer, "closed: the client doesn't read its output");
-            outbox.cut_off();
-            return;
+        if outbox.bytes.capacity() == 0 {
+            outbox.bytes = spare::output();
         }
         let before = outbox.bytes.len();
         write(&mut outbox.bytes);
-        // Without the length in front of it, as ZooKeeper counts.
-        let bytes = (outbox.bytes.len() - before).saturating_sub(4);
-        outbox.responses.sent(bytes as u64);
+        let size = answers::size(before, &outbox.bytes);
+        outbox.responses.sent(size);
+        outbox.packets += 1;
         let waiting = outbox.waiting();
         outbox.share.grown(waiting);
-        self.sent.fetch_add(packets, Ordering::Relaxed);
+        size
+    }
+
+    /// Appends all of them, as [`ConnectionHandle::send`] does, and leaves nothing in `answers`.
+    pub fn send_all(&self, answers: &mut Answers) {
+        let mut outbox = self.outbox.lock();
+        if outbox.has_room(self.peer) {
+            if outbox.bytes.is_empty() {
+                std::mem::swap(&mut outbox.bytes, &mut answers.bytes);
+            } else {
+                outbox.bytes.extend_from_slice(&answers.bytes);
+            }
+            outbox.packets += answers.sizes.count();
+            outbox.responses.add(&answers.sizes);
+            outbox.closing = answers.closing;
+            let waiting = outbox.waiting();
+            outbox.share.grown(waiting);
+        }
+        drop(outbox);
+        answers.bytes.clear();
+        answers.sizes = Responses::default();
+        answers.closing = false;
     }
 
     /// Closes it as soon as everything in the outbox is sent.
@@ -265,9 +307,10 @@ impl ConnectionHandle {
     /// Behind the writer's answers: sends them where that is possible at once, and wakes the
     /// connection's task where it is needed.
     pub fn deliver(&self) {
-        self.touched.swap(false, Ordering::AcqRel);
+        // Before the outbox is locked: whoever puts something in behind it finds it stored.
+        self.touched.store(false, Ordering::Release);
         let mut outbox = self.outbox.lock();
-        let all_sent = outbox.flush(&self.sent_bytes).unwrap_or(false);
+        let all_sent = outbox.flush().unwrap_or(false);
         let woken = std::mem::take(&mut outbox.awaits_writer) || outbox.closing || !all_sent;
         let waker = if woken { outbox.waker.take() } else { None };
         drop(outbox);
@@ -280,12 +323,9 @@ impl ConnectionHandle {
     /// whether the connection is to be closed now.
     pub(super) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut outbox = self.outbox.lock();
-        match &outbox.waker {
-            Some(present) if present.will_wake(context.waker()) => {}
-            _ => outbox.waker = Some(context.waker().clone()),
-        }
+        outbox.register(context);
         loop {
-            if outbox.flush(&self.sent_bytes)? {
+            if outbox.flush()? {
                 return Poll::Ready(Ok(outbox.closing));
             }
             let Some(socket) = &outbox.socket else { return Poll::Pending };
@@ -298,10 +338,7 @@ impl ConnectionHandle {
     /// that is sent.
     pub(super) fn take_output(&self, sending: &mut Vec<u8>, context: &mut Context<'_>) -> bool {
         let mut outbox = self.outbox.lock();
-        match &outbox.waker {
-            Some(present) if present.will_wake(context.waker()) => {}
-            _ => outbox.waker = Some(context.waker().clone()),
-        }
+        outbox.register(context);
         std::mem::swap(&mut outbox.bytes, sending);
         outbox.taken = sending.len();
         if sending.is_empty() {
@@ -329,9 +366,9 @@ impl ConnectionHandle {
         self.wake();
     }
 
-    /// For its own task: so much has been sent.
+    /// For its own task, where that sends: so much has been sent.
     pub(super) fn count_sent_bytes(&self, count: usize) {
-        self.sent_bytes.increment(count as u64);
+        self.outbox.lock().share.sent(count);
     }
 
     /// Whether it is to be closed, as soon as all is sent.
@@ -339,14 +376,17 @@ impl ConnectionHandle {
         self.outbox.lock().closing
     }
 
-    /// For its own task: it is to be woken when the writer has answered. True where that was not so
-    /// yet: then an answer may just have come, and it must look once more.
+    /// For its own task: it is to be woken when the writer has answered. False where it must look once
+    /// more before it sleeps: something waits to be sent, or it was not to be woken yet, and an
+    /// answer may just have come.
     pub(super) fn await_writer(&self) -> bool {
-        !std::mem::replace(&mut self.outbox.lock().awaits_writer, true)
+        let mut outbox = self.outbox.lock();
+        std::mem::replace(&mut outbox.awaits_writer, true) && outbox.waiting() == 0
     }
 
     /// Bytes that wait to be sent.
-    pub(super) fn output_len(&self) -> usize {
+    #[cfg(test)]
+    fn output_len(&self) -> usize {
         self.outbox.lock().waiting()
     }
 
@@ -374,23 +414,25 @@ impl ConnectionHandle {
     /// `crst`: packets and latencies begin at zero again.
     pub fn reset(&self) {
         self.received.store(0, Ordering::Relaxed);
-        self.sent.store(0, Ordering::Relaxed);
+        self.outbox.lock().packets = 0;
         self.activity.reset();
     }
 
     /// Packets received and sent since it was opened, or since `crst`.
     pub fn packets(&self) -> (u64, u64) {
-        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+        (self.received.load(Ordering::Relaxed), self.outbox.lock().packets)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use metrics::Counter;
+
     use super::*;
 
     fn handle() -> ConnectionHandle {
-        let output = OutputTotal::new(limits::OUTPUT_BYTES_TOTAL_MAX);
-        ConnectionHandle::new(1, "127.0.0.1:1".parse().unwrap(), None, Counter::noop(), output)
+        let output = OutputTotal::new(limits::OUTPUT_BYTES_TOTAL_MAX, Counter::noop());
+        ConnectionHandle::new(1, "127.0.0.1:1".parse().unwrap(), None, output)
     }
 
     #[test]
@@ -398,7 +440,7 @@ mod tests {
         let handle = handle();
         let frame = vec![0; 1 << 20];
         for _ in 0..10 * limits::OUTPUT_BYTES_MAX / frame.len() {
-            handle.send(1, |out| out.extend_from_slice(&frame));
+            handle.send(|out| out.extend_from_slice(&frame));
             assert!(handle.output_len() <= limits::OUTPUT_BYTES_MAX + frame.len());
         }
         assert!(handle.is_closing());
@@ -417,11 +459,31 @@ mod tests {
     #[test]
     fn nothing_is_sent_after_a_close() {
         let handle = handle();
-        handle.send(1, |out| out.push(1));
+        handle.send(|out| out.push(1));
         handle.close();
-        handle.send(1, |out| out.push(2));
+        handle.send(|out| out.push(2));
         assert!(handle.is_closing());
         assert_eq!((handle.output_len(), handle.packets()), (1, (0, 1)));
+    }
+
+    #[test]
+    fn answers_come_behind_what_waits_and_leave_their_buffer_empty() {
+        let handle = handle();
+        let mut answers = Answers::default();
+        for number in 1..=2 {
+            answers.put(|out| out.extend_from_slice(&[0, 0, 0, 1, number]));
+            handle.send_all(&mut answers);
+            assert!(answers.is_empty());
+        }
+        handle.send(|out| out.push(3));
+        answers.put(|out| out.push(4));
+        answers.close();
+        handle.send_all(&mut answers);
+        answers.put(|out| out.push(5));
+        handle.send_all(&mut answers);
+        assert!(handle.is_closing() && answers.is_empty());
+        assert_eq!((handle.packets(), handle.responses().bytes()), ((0, 4), 2));
+        assert_eq!(handle.take_waiting(), [0, 0, 0, 1, 1, 0, 0, 0, 1, 2, 3, 4]);
     }
 
     #[test]
@@ -434,8 +496,8 @@ mod tests {
         }
         let (handle, count) = (handle(), Arc::new(Count(AtomicUsize::new(0))));
         let waker = Waker::from(Arc::clone(&count));
-        assert!(handle.await_writer(), "an answer may have come before");
-        assert!(!handle.await_writer());
+        assert!(!handle.await_writer(), "an answer may have come before");
+        assert!(handle.await_writer());
         assert!(handle.poll_flush(&mut Context::from_waker(&waker)).is_ready());
         handle.deliver();
         handle.deliver();

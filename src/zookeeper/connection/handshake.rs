@@ -2,7 +2,6 @@
 //! four-letter word.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::input::Front;
 use super::{Connection, Phase, Step, clamp_timeout};
@@ -22,7 +21,7 @@ impl Connection {
             };
             self.state.stats.packets_received.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             self.handle.count_received(1);
-            self.handle.send(1, |out| out.extend_from_slice(answer.as_bytes()));
+            self.handle.send(|out| out.extend_from_slice(answer.as_bytes()));
             return self.finish();
         }
         let longest = self.state.config.jute_max_buffer.min(limits::HANDSHAKE_BYTES_MAX);
@@ -81,19 +80,11 @@ impl Connection {
         self.handle.attach(Arc::clone(&session));
         self.state.attach(session.id(), &self.handle);
         self.handle.add_pending(1);
-        self.jobs.push(Job {
-            task: Task::CreateSession { with_read_only },
-            op: None,
-            xid: 0,
-            session: Arc::clone(&session),
+        self.state.queue.submit(&mut vec![Job {
             connection: Some(Arc::clone(&self.handle)),
             identities: self.handle.identities(),
-            received: Instant::now(),
-            sampled: false,
-            bytes: 0,
-            room: None,
-        });
-        self.state.queue.submit(&mut self.jobs);
+            ..Job::of_server(Task::CreateSession { with_read_only }, Arc::clone(&session))
+        }]);
         self.phase = Phase::Opening(session);
         Step::Wait
     }
@@ -117,7 +108,7 @@ impl Connection {
             if !session.is_closing() {
                 let response =
                     ConnectResponse { timeout_ms, session_id: id, password: session::password(id) };
-                self.handle.send(1, |out| response.write(with_read_only, out));
+                self.handle.send(|out| response.write(with_read_only, out));
                 self.phase = Phase::Serving(session);
                 self.deadline = None;
                 return Step::Flush;
@@ -128,7 +119,7 @@ impl Connection {
             authentic,
             "session can't be taken up: expired, unknown, or a wrong password"
         );
-        self.handle.send(1, |out| ConnectResponse::EXPIRED.write(with_read_only, out));
+        self.handle.send(|out| ConnectResponse::EXPIRED.write(with_read_only, out));
         self.finish()
     }
 }

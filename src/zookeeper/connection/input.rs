@@ -1,9 +1,10 @@
 //! The bytes that a client has sent and that have not been taken yet.
 
-use crate::limits;
+use super::spare;
 
-/// A buffer that grows with the frame in it, as its bytes arrive and not before, and shrinks after it.
-#[derive(Debug)]
+/// A buffer that grows with the frame in it, as its bytes arrive and not before. Without anything in it
+/// there is none, once [`Input::rest`] was called.
+#[derive(Debug, Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
     start: usize,
@@ -22,10 +23,6 @@ pub(super) enum Front {
 }
 
 impl Input {
-    pub(super) fn new() -> Self {
-        Input { bytes: vec![0; limits::INPUT_BYTES_MIN], start: 0, end: 0 }
-    }
-
     /// What has arrived and not been taken.
     pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
@@ -68,8 +65,8 @@ impl Input {
 
     /// Room for more bytes: at least one.
     pub(super) fn room(&mut self) -> &mut [u8] {
-        if self.start == self.end && self.bytes.len() > limits::INPUT_BYTES_KEPT {
-            self.bytes = vec![0; limits::INPUT_BYTES_MIN];
+        if self.bytes.is_empty() {
+            self.bytes = spare::input();
         }
         if self.end == self.bytes.len() {
             if self.start > 0 {
@@ -83,6 +80,13 @@ impl Input {
         &mut self.bytes[self.end..]
     }
 
+    /// Nothing more comes for now: an empty buffer is left to others.
+    pub(super) fn rest(&mut self) {
+        if self.start == self.end && !self.bytes.is_empty() {
+            spare::keep_input(std::mem::take(&mut self.bytes));
+        }
+    }
+
     /// So many bytes were put into the room.
     pub(super) fn filled(&mut self, count: usize) {
         self.end += count;
@@ -92,6 +96,7 @@ impl Input {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     fn feed(input: &mut Input, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -124,7 +129,7 @@ mod tests {
             sent.extend_from_slice(frame);
         }
         for step in [1, 3, 4_096, sent.len()] {
-            let mut input = Input::new();
+            let mut input = Input::default();
             let mut got = Vec::new();
             for part in sent.chunks(step) {
                 feed(&mut input, part);
@@ -133,20 +138,22 @@ mod tests {
                 }
             }
             assert_eq!(got, frames, "in steps of {step}");
-            input.room();
-            assert!(input.bytes.len() <= limits::INPUT_BYTES_KEPT, "it shrinks");
+            assert!(!input.bytes.is_empty());
+            input.rest();
+            assert!(input.bytes.is_empty(), "it holds nothing");
+            assert!(input.room().len() <= limits::INPUT_BYTES_KEPT, "it shrinks");
         }
     }
 
     #[test]
     fn a_length_alone_reserves_nothing() {
-        let mut input = Input::new();
+        let mut input = Input::default();
         feed(&mut input, &[0x00, 0x0f, 0xff, 0xff, 1]);
         assert_eq!(input.front(0xf_ffff), Front::Incomplete);
         assert_eq!(input.front(0xf_fffe), Front::BadLength(0xf_ffff));
         assert_eq!(input.missing(), Some(0xf_ffff));
         assert_eq!(input.bytes.len(), limits::INPUT_BYTES_MIN);
-        let mut input = Input::new();
+        let mut input = Input::default();
         feed(&mut input, &[0xff; 4]);
         assert_eq!(input.front(10), Front::BadLength(-1));
     }

@@ -5,6 +5,7 @@
 //! writes that at once. Nothing is spawned and no channel is made for a request.
 
 pub mod activity;
+pub mod answers;
 mod authentication;
 pub mod handle;
 mod handshake;
@@ -13,6 +14,7 @@ pub mod memory;
 pub mod output;
 mod requests;
 mod security;
+mod spare;
 mod stream;
 pub mod throttle;
 
@@ -28,7 +30,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use self::handle::ConnectionHandle;
 use self::input::Input;
@@ -42,37 +44,99 @@ use super::session::Session;
 use super::state::State;
 use crate::limits;
 
-/// Serves `stream` until the client goes, its session ends, or the coordinator stops.
-pub async fn serve(
-    stream: TcpStream,
+/// Serves `stream` until the client goes, its session ends, or the coordinator stops. `permit` is kept
+/// meanwhile.
+pub fn serve<P: Send + Unpin + 'static>(
+    stream: std::net::TcpStream,
     peer: SocketAddr,
     state: Arc<State>,
     security: Security,
     stop: CancellationToken,
-) {
+    permit: P,
+) -> impl Future<Output = ()> + Send + 'static {
+    let opening = Box::pin(open(stream, peer, state, security, stop));
+    Served { stage: Stage::Opening(opening), span: Span::none(), _permit: permit }
+}
+
+/// A connection's task. Thousands of them wait for their clients: what only a begin or an end needs is
+/// apart, and gone meanwhile.
+struct Served<P> {
+    stage: Stage,
+    span: Span,
+    _permit: P,
+}
+
+enum Stage {
+    Opening(Pin<Box<dyn Future<Output = Option<(Stream, Connection)>> + Send>>),
+    Serving(Stream, Connection),
+    Lingering(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Ended,
+}
+
+async fn open(
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    state: Arc<State>,
+    security: Security,
+    stop: CancellationToken,
+) -> Option<(Stream, Connection)> {
+    let stream = TcpStream::from_std(stream).ok()?;
     let opened = tokio::select! {
-        () = stop.cancelled() => return,
+        () = stop.cancelled() => return None,
         opened = security.open(stream, peer, &state) => opened,
     };
-    let Some(Opened { mut stream, writing, identities }) = opened else { return };
+    let Opened { stream, writing, identities } = opened?;
     let handle = state.open_connection(peer, writing);
     if let Some(identities) = identities {
         handle.set_identities(identities);
     }
-    let span = tracing::debug_span!("connection", %peer, id = handle.id());
-    async move {
-        let mut connection = Connection::new(Arc::clone(&state), Arc::clone(&handle));
-        let end = std::future::poll_fn(|context| connection.poll(&mut stream, context)).await;
-        let writing = handle.take_socket();
-        drop(connection);
-        match end {
-            Ok(End::ByClient) => tracing::debug!("the client closed the connection"),
-            Ok(End::ByServer) => stream.linger(writing).await,
-            Err(error) => tracing::debug!(%error, "connection lost"),
+    Some((stream, Connection::new(state, handle)))
+}
+
+impl<P: Unpin> Future for Served<P> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Served { stage, span, .. } = self.get_mut();
+        loop {
+            *stage = match stage {
+                Stage::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
+                    Some((stream, connection)) => {
+                        let handle = &connection.handle;
+                        let (peer, id) = (handle.peer(), handle.id());
+                        *span = tracing::debug_span!("connection", %peer, id);
+                        Stage::Serving(stream, connection)
+                    }
+                    None => Stage::Ended,
+                },
+                Stage::Serving(stream, connection) => {
+                    let _entered = span.enter();
+                    let end = ready!(connection.poll(stream, context));
+                    let writing = connection.handle.take_socket();
+                    match (end, std::mem::replace(stage, Stage::Ended)) {
+                        (Ok(End::ByServer), Stage::Serving(stream, connection)) => {
+                            drop(connection);
+                            let span = span.clone();
+                            Stage::Lingering(Box::pin(stream.linger(writing).instrument(span)))
+                        }
+                        (Ok(_), _) => {
+                            tracing::debug!("the client closed the connection");
+                            Stage::Ended
+                        }
+                        (Err(error), _) => {
+                            tracing::debug!(%error, "connection lost");
+                            Stage::Ended
+                        }
+                    }
+                }
+                Stage::Lingering(lingering) => {
+                    ready!(lingering.as_mut().poll(context));
+                    Stage::Ended
+                }
+                Stage::Ended => return Poll::Ready(()),
+            };
         }
     }
-    .instrument(span)
-    .await;
 }
 
 /// Who ended a connection.
@@ -98,7 +162,7 @@ enum Phase {
 /// Why processing the input stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// There is output to send before more is done.
+    /// There may be output to send before more is done.
     Flush,
     /// More bytes are needed.
     NeedInput,
@@ -116,11 +180,12 @@ struct Connection {
     /// Whether that is what the configuration enforces.
     admitted: bool,
     /// SASL, once the client has begun it.
-    sasl: Option<Exchange>,
+    sasl: Option<Box<Exchange>>,
     /// Runs while a handshake or the end is waited for.
     deadline: Option<Pin<Box<Sleep>>>,
     /// A large request that is arriving.
     arrival: Arrival,
+    /// Requests for the writer that it has not been given yet: none between two looks at the input.
     jobs: Vec<Job>,
     deferred_reads: usize,
     requests: u64,
@@ -140,7 +205,7 @@ impl Connection {
             identities: handle.identities(),
             state,
             handle,
-            input: Input::new(),
+            input: Input::default(),
             phase: Phase::New,
             deadline: None,
             arrival: Arrival::default(),
@@ -151,6 +216,16 @@ impl Connection {
     }
 
     fn poll(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<End>> {
+        let end = self.poll_end(stream, context);
+        self.input.rest();
+        end
+    }
+
+    fn poll_end(
+        &mut self,
+        stream: &mut Stream,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<End>> {
         loop {
             let draining = self.state.draining.load(Ordering::Acquire);
             if draining && self.handle.pending() == 0 && !self.handle.is_closing() {
@@ -172,14 +247,11 @@ impl Connection {
             match step {
                 Step::Flush => {}
                 Step::Wait => {
-                    if !self.handle.await_writer() && self.handle.output_len() == 0 {
+                    if self.handle.await_writer() {
                         return Poll::Pending;
                     }
                 }
                 Step::NeedInput => {
-                    if self.handle.output_len() > 0 {
-                        continue;
-                    }
                     if matches!(self.phase, Phase::New)
                         && self.poll_deadline(limits::HANDSHAKE_TIMEOUT, context)
                     {

@@ -4,27 +4,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// The bytes that wait behind full sockets.
+use metrics::Counter;
+
+/// The bytes that wait behind full sockets, and those that were sent.
 #[derive(Debug, Clone)]
-pub struct OutputTotal {
-    bytes: Arc<AtomicUsize>,
+pub struct OutputTotal(Arc<Total>);
+
+#[derive(Debug)]
+struct Total {
+    waiting: AtomicUsize,
     max: usize,
+    sent: Counter,
 }
 
 impl OutputTotal {
-    /// At most `max` bytes, before readers that do nothing are cut off.
-    pub fn new(max: usize) -> Self {
-        OutputTotal { bytes: Arc::default(), max }
+    /// At most `max` bytes, before readers that do nothing are cut off; `sent` counts what is sent.
+    pub fn new(max: usize, sent: Counter) -> Self {
+        OutputTotal(Arc::new(Total { waiting: AtomicUsize::new(0), max, sent }))
     }
 
     /// Whether more waits than may.
     pub fn is_over(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > self.max
+        self.waiting() > self.0.max
     }
 
     /// Whether it is so little again that nobody more need be cut off.
     pub fn is_relieved(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) <= self.max / 4 * 3
+        self.waiting() <= self.0.max / 4 * 3
+    }
+
+    fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -39,6 +49,11 @@ pub(super) struct Share {
 impl Share {
     pub(super) fn new(total: OutputTotal) -> Self {
         Share { total, counted: 0, since: None }
+    }
+
+    /// So many bytes have been sent.
+    pub(super) fn sent(&self, count: usize) {
+        self.total.0.sent.increment(count as u64);
     }
 
     /// The socket is full, and `waiting` bytes wait; `progress` says whether it took some just now.
@@ -69,10 +84,11 @@ impl Share {
     }
 
     fn set(&mut self, waiting: usize) {
+        let total = &self.total.0.waiting;
         if waiting > self.counted {
-            self.total.bytes.fetch_add(waiting - self.counted, Ordering::Relaxed);
+            total.fetch_add(waiting - self.counted, Ordering::Relaxed);
         } else {
-            self.total.bytes.fetch_sub(self.counted - waiting, Ordering::Relaxed);
+            total.fetch_sub(self.counted - waiting, Ordering::Relaxed);
         }
         self.counted = waiting;
     }
@@ -90,7 +106,7 @@ mod tests {
 
     #[test]
     fn only_full_sockets_count() {
-        let total = OutputTotal::new(100);
+        let total = OutputTotal::new(100, Counter::noop());
         let (mut one, mut two) = (Share::new(total.clone()), Share::new(total.clone()));
         one.grown(1_000);
         assert!(!total.is_over(), "it is being sent");
@@ -103,8 +119,8 @@ mod tests {
         two.grown(10);
         assert!(!total.is_over() && total.is_relieved());
         one.clear();
-        assert_eq!(total.bytes.load(Ordering::Relaxed), 10);
+        assert_eq!(total.waiting(), 10);
         drop(two);
-        assert_eq!(total.bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(total.waiting(), 0);
     }
 }

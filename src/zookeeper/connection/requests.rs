@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use parking_lot::RwLockReadGuard;
 
+use super::answers::Answers;
 use super::handle::ConnectionHandle;
 use super::input::Front;
-use super::{Connection, Phase, Step};
+use super::{Connection, Phase, Step, spare};
 use crate::limits;
 use crate::zookeeper::auth::AuthId;
 use crate::zookeeper::database::Database;
@@ -26,13 +27,18 @@ struct Burst<'a> {
     state: &'a State,
     handle: &'a Arc<ConnectionHandle>,
     session: &'a Arc<Session>,
+    /// Held from the first answer on until the answers are in the outbox: so no event comes between a
+    /// reply and the watch that it registers, and no reply of the writer before an earlier one.
     database: Option<RwLockReadGuard<'a, Database>>,
+    answers: Answers,
     received: Instant,
     requests: u64,
     answered: u64,
     /// The last request that was answered.
     last: Option<(OpCode, i32)>,
     sampled: Option<OpCode>,
+    /// How often the last opcode has come that was not counted yet.
+    counted: (OpCode, u64),
 }
 
 /// What becomes of the connection after a request.
@@ -50,8 +56,9 @@ impl Connection {
     pub(super) fn serve(&mut self, session: &Arc<Session>) -> Step {
         let state = Arc::clone(&self.state);
         let handle = Arc::clone(&self.handle);
-        let mut burst = None;
-        let step = loop {
+        let mut burst: Option<Burst<'_>> = None;
+        let mut closing = false;
+        let mut step = loop {
             let frame = match self.input.front(state.config.jute_max_buffer) {
                 Front::Frame(frame) => frame,
                 Front::Incomplete => break Step::NeedInput,
@@ -59,10 +66,14 @@ impl Connection {
                     tracing::debug!(length, "closed: a request of an impossible length");
                     let rejected = &state.stats.server.large_requests_rejected;
                     rejected.fetch_add(u64::from(length > 0), Ordering::Relaxed);
-                    break self.finish();
+                    closing = true;
+                    break Step::Flush;
                 }
             };
-            let burst = burst.get_or_insert_with(|| Burst::new(&state, &handle, session));
+            let burst = burst.get_or_insert_with(|| {
+                self.jobs = spare::jobs();
+                Burst::new(&state, &handle, session)
+            });
             match self.request(burst, frame.clone()) {
                 Next::Continue => {
                     self.input.take_to(frame.end);
@@ -74,22 +85,31 @@ impl Connection {
                     self.phase = Phase::Finished;
                     break Step::Wait;
                 }
-                Next::Close => break self.finish(),
+                Next::Close => {
+                    closing = true;
+                    break Step::Flush;
+                }
             }
             if self.jobs.len() >= limits::JOBS_PER_SUBMIT {
+                burst.give_answers();
                 self.submit();
             }
-            if burst.answered > 0 && handle.output_len() > limits::OUTPUT_BYTES_FLUSH {
+            if burst.answers.len() > limits::OUTPUT_BYTES_FLUSH || burst.answers.is_closing() {
                 break Step::Flush;
             }
         };
         if let Some(burst) = burst {
+            if burst.answered > 0 && step == Step::NeedInput {
+                step = Step::Flush;
+            }
             burst.end();
+            self.submit();
+            spare::keep_jobs(std::mem::take(&mut self.jobs));
         }
-        self.submit();
-        step
+        if closing { self.finish() } else { step }
     }
 
+    /// Hands its requests to the writer. What was answered before them is in the outbox.
     fn submit(&mut self) {
         if !self.jobs.is_empty() {
             self.handle.add_pending(self.jobs.len());
@@ -113,7 +133,7 @@ impl Connection {
         let Some(op) = OpCode::from_client(kind) else {
             tracing::debug!(kind, "closed: an opcode that is not served");
             burst.requests += 1;
-            self.handle.send(1, |out| reply::error(out, xid, -1, ErrorCode::Unimplemented));
+            burst.answers.put(|out| reply::error(out, xid, -1, ErrorCode::Unimplemented));
             return Next::Close;
         };
         let pending = self.handle.pending();
@@ -123,19 +143,19 @@ impl Connection {
         let behind_own_write = pending > 0 || !self.jobs.is_empty();
         if !self.admitted && !matches!(op, OpCode::Auth | OpCode::Sasl) {
             burst.requests += 1;
-            self.refuse_unauthenticated(xid);
+            self.refuse_unauthenticated(xid, &mut burst.answers);
             return Next::Close;
         }
         let task = match op {
             OpCode::Ping => {
                 let zxid = burst.database().tree.last_zxid();
-                self.handle.send(1, |out| reply::empty(out, XID_PING, zxid));
+                burst.answers.put(|out| reply::empty(out, XID_PING, zxid));
                 burst.answered(op, xid, true, &mut self.requests);
                 return Next::Continue;
             }
             OpCode::Auth => {
                 let body: Box<[u8]> = body.into();
-                let ok = self.authenticate(xid, &body);
+                let ok = self.authenticate(xid, &body, &mut burst.answers);
                 burst.answered(op, xid, ok, &mut self.requests);
                 return if ok { Next::Continue } else { Next::Close };
             }
@@ -143,7 +163,7 @@ impl Connection {
             OpCode::Sasl if behind_own_write => return Next::Wait,
             OpCode::Sasl => {
                 let body: Box<[u8]> = body.into();
-                let ok = self.sasl(xid, &body);
+                let ok = self.sasl(xid, &body, &mut burst.answers);
                 burst.answered(op, xid, ok, &mut self.requests);
                 return if ok { Next::Continue } else { Next::Close };
             }
@@ -183,7 +203,8 @@ impl Connection {
             | OpCode::SetAcl
             | OpCode::Multi
             | OpCode::Reconfig => {
-                if behind_own_write && self.state.queue.is_full() {
+                let own = pending + self.jobs.len();
+                if own > 0 && self.state.queue.is_full_for(own) {
                     return Next::Wait;
                 }
                 WriteRequest::decode(op, body).map_or_else(
@@ -197,7 +218,7 @@ impl Connection {
         };
         burst.requests += 1;
         self.requests += 1;
-        self.state.stats.request(op);
+        burst.count(op);
         self.jobs.push(Job {
             task,
             op: Some(op),
@@ -207,7 +228,7 @@ impl Connection {
             identities: Arc::clone(&self.identities),
             received: burst.received,
             sampled: self.requests % DURATION_SAMPLING == 1,
-            bytes: bytes.len(),
+            bytes: size_of::<Job>() + bytes.len(),
             room: self.arrival.done(),
         });
         if op == OpCode::CloseSession { Next::Finish } else { Next::Continue }
@@ -223,11 +244,13 @@ impl<'a> Burst<'a> {
             handle,
             session,
             database: None,
+            answers: Answers::in_buffer(spare::output()),
             received,
             requests: 0,
             answered: 0,
             last: None,
             sampled: None,
+            counted: (OpCode::Ping, 0),
         }
     }
 
@@ -236,14 +259,38 @@ impl<'a> Burst<'a> {
     }
 
     fn read(&mut self, op: OpCode, xid: i32, body: &[u8], identities: &[AuthId]) -> bool {
-        let (state, handle) = (self.state, self.handle);
+        let (state, connection) = (self.state, self.handle);
+        let database = self.database.get_or_insert_with(|| state.database.read());
         if self.session.is_closing() {
-            let zxid = self.database().tree.last_zxid();
-            handle.send(1, |out| reply::error(out, xid, zxid, ErrorCode::SessionExpired));
+            let zxid = database.tree.last_zxid();
+            self.answers.put(|out| reply::error(out, xid, zxid, ErrorCode::SessionExpired));
             return false;
         }
-        let database = self.database();
-        Reading { state, database, connection: handle, identities, xid }.answer(op, body)
+        let reading = Reading { state, database, connection, identities, xid };
+        reading.answer(op, body, &mut self.answers)
+    }
+
+    /// Counts a request. Most bursts are of one kind: all of it is counted at once.
+    fn count(&mut self, op: OpCode) {
+        if self.counted.0 != op {
+            self.give_count();
+            self.counted.0 = op;
+        }
+        self.counted.1 += 1;
+    }
+
+    fn give_count(&mut self) {
+        if self.counted.1 > 0 {
+            self.state.stats.requests(self.counted.0, self.counted.1);
+            self.counted.1 = 0;
+        }
+    }
+
+    /// Puts what was answered so far into the outbox.
+    fn give_answers(&mut self) {
+        if !self.answers.is_empty() {
+            self.handle.send_all(&mut self.answers);
+        }
     }
 
     fn answered(&mut self, op: OpCode, xid: i32, ok: bool, requests: &mut u64) {
@@ -254,7 +301,7 @@ impl<'a> Burst<'a> {
         if *requests % DURATION_SAMPLING == 1 {
             self.sampled = Some(op);
         }
-        self.state.stats.request(op);
+        self.count(op);
         if !ok {
             self.state.stats.error(op);
         }
@@ -262,7 +309,10 @@ impl<'a> Burst<'a> {
 
     fn end(mut self) {
         let zxid = self.last.map_or(-1, |_| self.database().tree.last_zxid());
+        self.give_answers();
         self.database = None;
+        self.give_count();
+        spare::keep_output(std::mem::take(&mut self.answers.bytes));
         let stats = &self.state.stats;
         stats.packets_received.fetch_add(self.requests, Ordering::Relaxed);
         self.handle.count_received(self.requests);

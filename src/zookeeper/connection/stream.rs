@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::handle::ConnectionHandle;
+use super::spare;
 use crate::limits;
 use crate::net::tls::TlsStream;
 
@@ -73,7 +74,7 @@ impl Stream {
     pub(super) async fn linger(self, writing: Option<OwnedWriteHalf>) {
         drop(writing); // Sends the end.
         let discard = async {
-            let mut bytes = [0; 4_096];
+            let mut bytes = vec![0; 4_096];
             match self {
                 Stream::Plain(mut reading) => while reading.read(&mut bytes).await? > 0 {},
                 Stream::Tls(mut tls) => {
@@ -111,10 +112,7 @@ impl Tls {
                 handle.count_sent_bytes(count);
             }
             self.sent = 0;
-            if self.sending.capacity() > limits::OUTPUT_BYTES_KEPT {
-                self.sending = Vec::new();
-            }
-            self.sending.clear();
+            spare::keep_output(std::mem::take(&mut self.sending));
             let closing = handle.take_output(&mut self.sending, context);
             if self.sending.is_empty() {
                 ready!(Pin::new(&mut self.stream).poll_flush(context))?;

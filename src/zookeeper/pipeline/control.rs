@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::Pipeline;
 use super::queue::{Job, Queue, Task};
+use crate::calendar;
 use crate::zookeeper::database::Database;
 use crate::zookeeper::session::{Session, SessionTracker, first_session_id};
 use crate::zookeeper::storage::StorageError;
@@ -38,19 +38,7 @@ pub enum Control {
 impl Queue {
     /// Asks the writer for something between two batches.
     pub fn control(&self, control: Control) {
-        let mut jobs = vec![Job {
-            task: Task::Control(control),
-            op: None,
-            xid: 0,
-            session: Session::of_server(),
-            connection: None,
-            identities: Arc::from([]),
-            received: Instant::now(),
-            sampled: false,
-            bytes: 0,
-            room: None,
-        }];
-        self.submit(&mut jobs);
+        self.submit(&mut vec![Job::of_server(Task::Control(control), Session::of_server())]);
     }
 }
 
@@ -103,7 +91,7 @@ impl Pipeline {
         let now = state.now_ms();
         let known = database.sessions.keys().copied().chain(database.tree.ephemeral_owners());
         let first = first_session_id(0, known);
-        let tick_ms = u64::try_from(state.config.tick_time.as_millis()).unwrap_or(u64::MAX);
+        let tick_ms = calendar::milliseconds(state.config.tick_time);
         {
             let mut present = state.database.write();
             let mut sessions = state.sessions.lock();

@@ -7,7 +7,7 @@ pub mod queue;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use parking_lot::RwLockWriteGuard;
 use tokio::sync::watch;
@@ -16,6 +16,7 @@ use self::control::Control;
 use self::queue::{Job, Task};
 use super::acl;
 use super::audit::Audited;
+use super::connection::answers::Answers;
 use super::connection::handle::ConnectionHandle;
 use super::database::Database;
 use super::io_threads::Courier;
@@ -31,7 +32,7 @@ use super::txn::apply::{self, Applied, Change, ChangeKind};
 use super::txn::prep::{Caller, Prep, PrepOptions, Prepared, Verdict};
 use super::txn::record::Txn;
 use super::watch::{EventType, WatcherId};
-use crate::limits;
+use crate::{calendar, limits};
 
 /// How many requests are applied before readers are let in between.
 const APPLY_CHUNK: usize = 64;
@@ -61,6 +62,11 @@ pub struct Pipeline {
     digest_enabled: bool,
     changes: Vec<Change>,
     told: Vec<WatcherId>,
+    /// The answer to a read, and an event, while they are made.
+    answers: Answers,
+    event: Vec<u8>,
+    /// The present request is the last one of its batch.
+    last: bool,
     /// What is audited of the present batch, one for each request where anything is.
     audited: Vec<Audited>,
     /// The connections that the batch answers or tells of changes.
@@ -84,6 +90,9 @@ impl Pipeline {
             failed,
             changes: Vec::new(),
             told: Vec::new(),
+            answers: Answers::default(),
+            event: Vec::new(),
+            last: false,
             audited: Vec::new(),
             touched: Vec::new(),
             couriers: Vec::new(),
@@ -135,10 +144,12 @@ impl Pipeline {
         state.stats.batch_done(transactions, self.now.duration_since(begun));
         let mut database = state.database.write();
         let mut audited = std::mem::take(&mut self.audited).into_iter();
+        let length = batch.len();
         for (index, (job, plan)) in batch.drain(..).zip(plans).enumerate() {
             if index % APPLY_CHUNK == APPLY_CHUNK - 1 {
                 RwLockWriteGuard::bump(&mut database);
             }
+            self.last = index + 1 == length;
             self.finish(&mut database, &job, &plan);
             if let (Some(audit), Some(audited), Plan::Transaction(prepared)) =
                 (state.audit.get(), audited.next(), &plan)
@@ -180,8 +191,7 @@ impl Pipeline {
 
     /// Checks and logs each request, in order.
     fn prepare(&mut self, batch: &mut [Job]) -> Result<Vec<Plan>, StorageError> {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let time = i64::try_from(time).unwrap_or(i64::MAX);
+        let time = calendar::now_ms();
         let database = self.state.database.read();
         let options = PrepOptions {
             auth: &self.state.auth,
@@ -279,11 +289,11 @@ impl Pipeline {
                 {
                     let identities = &job.identities;
                     let (state, xid) = (&*self.state, job.xid);
-                    let ok =
-                        Reading { state, database, connection, identities, xid }.answer(op, body);
-                    if !ok {
+                    let reading = Reading { state, database, connection, identities, xid };
+                    if !reading.answer(op, body, &mut self.answers) {
                         state.stats.error(op);
                     }
+                    connection.send_all(&mut self.answers);
                     self.touch(connection);
                 }
             }
@@ -364,7 +374,7 @@ impl Pipeline {
 
     fn answer(&mut self, job: &Job, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(connection) = &job.connection {
-            connection.send(1, write);
+            connection.send(write);
             self.touch(connection);
         }
     }
@@ -441,21 +451,30 @@ impl Pipeline {
         let state = Arc::clone(&self.state);
         let server = &state.stats.server;
         server.watched(kind).record(told.len() as u64, 1);
+        let mut event = std::mem::take(&mut self.event);
+        event.clear();
+        reply::event(&mut event, zxid, kind, path);
+        let for_everybody = state.auth.allows(acl, acl::READ, &[]);
+        let (mut sent, mut bytes) = (0, 0);
         let connections = state.connections.lock();
         for watcher in told {
             let Some(connection) = connections.get(watcher) else { continue };
-            if state.auth.allows(acl, acl::READ, &connection.identities()) {
-                let mut bytes = 0;
-                connection.send(1, |out| {
-                    let before = out.len();
-                    reply::event(out, zxid, kind, path);
-                    bytes = (out.len() - before).saturating_sub(4) as u64;
-                });
-                server.watch_bytes.fetch_add(bytes, Ordering::Relaxed);
-                state.stats.packets_sent.fetch_add(1, Ordering::Relaxed);
+            if for_everybody
+                || connection.is_identified(|who| state.auth.allows(acl, acl::READ, who))
+            {
+                bytes += connection.send(|out| out.extend_from_slice(&event));
+                sent += 1;
                 self.touch(connection);
             }
+            // Nothing more comes for them in this batch: they need not wait until all are told.
+            if self.last && self.touched.len() >= limits::DELIVERIES_PER_TURN {
+                self.send_answers();
+            }
         }
+        drop(connections);
+        self.event = event;
+        server.watch_bytes.fetch_add(bytes, Ordering::Relaxed);
+        state.stats.packets_sent.fetch_add(sent, Ordering::Relaxed);
     }
 }
 

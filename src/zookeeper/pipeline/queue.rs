@@ -58,10 +58,28 @@ pub struct Job {
     pub received: Instant,
     /// Whether its duration is recorded.
     pub sampled: bool,
-    /// Bytes of the request, for the budget.
+    /// What it takes of memory, for the budget, in bytes.
     pub bytes: usize,
     /// What a large request takes of the memory that all of them share.
     pub room: Option<Room>,
+}
+
+impl Job {
+    /// What the server itself asks for, in the name of `session`; nobody is answered.
+    pub fn of_server(task: Task, session: Arc<Session>) -> Job {
+        Job {
+            task,
+            op: None,
+            xid: 0,
+            session,
+            connection: None,
+            identities: Arc::from([]),
+            received: Instant::now(),
+            sampled: false,
+            bytes: 0,
+            room: None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -93,11 +111,20 @@ impl Queue {
         }
     }
 
-    /// Whether so much is with the writer that a connection which has something there already
-    /// leaves its socket unread.
+    /// Whether so much is with the writer that nothing should be added that can wait.
     pub fn is_full(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) >= self.limit
-            || self.bytes.load(Ordering::Relaxed) >= limits::OUTSTANDING_BYTES_MAX
+        self.requests.load(Ordering::Relaxed) >= self.limit || self.is_full_of_bytes()
+    }
+
+    /// Whether so much is with the writer that a connection which has `own` requests there already
+    /// leaves its socket unread. A few of each are taken however many there are: with one of each
+    /// in a batch, whoever sends many at once would wait for as many batches.
+    pub fn is_full_for(&self, own: usize) -> bool {
+        self.is_full_of_bytes() || own >= limits::OUTSTANDING_OF_ONE && self.is_full()
+    }
+
+    fn is_full_of_bytes(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= limits::OUTSTANDING_BYTES_MAX
     }
 
     /// Requests that are with the writer.
@@ -169,18 +196,7 @@ mod tests {
     fn jobs(count: usize) -> Vec<Job> {
         let session = SessionTracker::new(1, 1).create(1, 0);
         (0..count)
-            .map(|_| Job {
-                task: Task::Sync(None),
-                op: None,
-                xid: 0,
-                session: Arc::clone(&session),
-                connection: None,
-                identities: Arc::from([]),
-                received: Instant::now(),
-                sampled: false,
-                bytes: 10,
-                room: None,
-            })
+            .map(|_| Job { bytes: 10, ..Job::of_server(Task::Sync(None), Arc::clone(&session)) })
             .collect()
     }
 
@@ -234,11 +250,13 @@ mod tests {
         assert!(!queue.is_full());
         queue.submit(&mut jobs(1));
         assert!(queue.is_full());
+        assert!(!queue.is_full_for(limits::OUTSTANDING_OF_ONE - 1), "a few are taken");
+        assert!(queue.is_full_for(limits::OUTSTANDING_OF_ONE));
         let queue = Queue::new(1_000);
         let mut large = jobs(1);
         large[0].bytes = limits::OUTSTANDING_BYTES_MAX;
         queue.submit(&mut large);
-        assert!(queue.is_full());
+        assert!(queue.is_full() && queue.is_full_for(1));
     }
 
     #[test]

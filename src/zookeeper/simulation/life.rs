@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use metrics::Counter;
 use tokio::sync::watch;
 
 use super::disk::{Image, SimulatedDisk};
@@ -130,13 +129,7 @@ impl Life {
         let id = self.next_connection;
         self.next_connection += 1;
         let peer = "127.0.0.1:1".parse().unwrap();
-        let handle = Arc::new(ConnectionHandle::new(
-            id,
-            peer,
-            None,
-            Counter::noop(),
-            self.state.output.clone(),
-        ));
+        let handle = Arc::new(ConnectionHandle::new(id, peer, None, self.state.output.clone()));
         self.state.connections.lock().insert(id, Arc::clone(&handle));
         handle
     }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -12,6 +11,7 @@ use super::client::{Client, Frame, same};
 use super::disk::{Failure, Image};
 use super::life::{Life, Options};
 use super::requests::{self, Read, Request};
+use crate::zookeeper::connection::answers::Answers;
 use crate::zookeeper::pipeline::queue::{Job, Task};
 use crate::zookeeper::proto::OpCode;
 use crate::zookeeper::proto::request::WriteRequest;
@@ -138,7 +138,9 @@ impl World {
             identities: &identities,
             xid,
         };
-        reading.answer(OpCode::SetWatches2, &body);
+        let mut answers = Answers::default();
+        reading.answer(OpCode::SetWatches2, &body, &mut answers);
+        handle.send_all(&mut answers);
         drop(database);
         expected.push(Frame::Reply { xid, zxid: self.model.zxid, error: 0, body: None });
         self.expect(index, false, &expected);
@@ -160,7 +162,9 @@ impl World {
                     identities: &identities,
                     xid,
                 };
-                reading.answer(read.op, &read.body());
+                let mut answers = Answers::default();
+                reading.answer(read.op, &read.body(), &mut answers);
+                handle.send_all(&mut answers);
                 drop(database);
                 self.story.push(format!("{index} reads {read:?}"));
                 let frame = read.expected(xid, &self.model, &mut self.clients[index].watched);
@@ -488,16 +492,5 @@ fn job(
     let connection = connection.map(Arc::clone);
     let identities =
         connection.as_ref().map_or_else(|| Arc::from([]), |handle| handle.identities());
-    Job {
-        task,
-        op,
-        xid,
-        session,
-        connection,
-        identities,
-        received: Instant::now(),
-        sampled: false,
-        bytes: 10,
-        room: None,
-    }
+    Job { op, xid, connection, identities, bytes: 10, ..Job::of_server(task, session) }
 }

@@ -161,6 +161,11 @@ impl Responses {
         self.last = other.last;
     }
 
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.figures.count
+    }
+
     /// Bytes of all of them.
     pub fn bytes(&self) -> u64 {
         self.figures.sum
