@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 use super::api::{self, ConnectionContext, HandlerError, HandlerResult, RequestContext};
@@ -24,6 +24,7 @@ use super::wire::guard::{self, Refused};
 use super::wire::header::{self, Start};
 use super::wire::output::Output;
 use super::wire::schema;
+use super::wire::send_file::SendFile;
 use crate::limits;
 
 /// The room that a read has at least. A client that sends longer frames gets as much as its last
@@ -57,7 +58,7 @@ pub(super) enum Closed {
 /// or the server stops.
 pub(super) async fn run<S>(service: &Service, context: &ConnectionContext, stream: S)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + SendFile + Unpin,
 {
     let connection = Connection {
         service,
@@ -85,7 +86,7 @@ struct Connection<'a, S> {
     output: Output,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
+impl<S: AsyncRead + SendFile + Unpin> Connection<'_, S> {
     async fn serve(mut self) -> Result<(), Closed> {
         let max = self.service.broker().config.socket_request_max_bytes;
         loop {

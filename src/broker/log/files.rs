@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use rustix::buffer::spare_capacity;
 
@@ -70,6 +71,57 @@ impl LazyFile {
         if !self.used.swap(false, Ordering::Relaxed) {
             self.close();
         }
+    }
+}
+
+/// A part of a file that does not change any more: read where its bytes are needed, sent from where
+/// they are otherwise.
+#[derive(Debug, Clone)]
+pub struct FileSlice {
+    file: Arc<File>,
+    position: u64,
+    length: usize,
+}
+
+impl FileSlice {
+    /// `length` bytes from `position` on, which the file has.
+    pub(crate) fn new(file: Arc<File>, position: u64, length: usize) -> FileSlice {
+        FileSlice { file, position, length }
+    }
+
+    /// How many bytes are left of it.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether none are.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The file, and where the slice begins in it.
+    pub fn place(&self) -> (&File, u64) {
+        (&self.file, self.position)
+    }
+
+    /// Leaves out the first `count` bytes: they are sent.
+    pub fn advance(&mut self, count: usize) {
+        let count = count.min(self.length);
+        self.position += count as u64;
+        self.length -= count;
+    }
+
+    /// Its first bytes, `most` at most.
+    ///
+    /// # Errors
+    /// What reading fails with; `UnexpectedEof` where the file is shorter than it was.
+    pub fn read(&self, most: usize) -> io::Result<Bytes> {
+        let length = self.length.min(most);
+        let bytes = read_at(&self.file, self.position, length)?;
+        if bytes.len() < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Bytes::from(bytes))
     }
 }
 

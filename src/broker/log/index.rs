@@ -191,6 +191,17 @@ impl OffsetIndex {
         Ok(self.index.last_that(|entry| offset_of(*entry) <= target)?.map_or(0, position_of))
     }
 
+    /// The last batch in the index that begins at or before `position`: the offset of its last record,
+    /// and its place.
+    pub(super) fn last_before(&mut self, position: u64) -> Result<Option<(i64, u64)>, LogError> {
+        let begins = |entry: &[u8; 8]| u64::from(position_of(*entry)) <= position;
+        let entry = self.index.last_that(begins)?;
+        Ok(entry.map(|entry| {
+            let last_offset = self.base_offset + i64::from(offset_of(entry));
+            (last_offset, u64::from(position_of(entry)))
+        }))
+    }
+
     /// The place of the last batch in the index, 0 without any.
     pub(super) fn last_position(&mut self) -> Result<u32, LogError> {
         Ok(self.index.last()?.map_or(0, position_of))

@@ -31,6 +31,7 @@ mod validate;
 pub use config::{LogConfig, LogConfigError, TimestampType};
 pub use directory::{LogDirectories, MetaProperties};
 pub use error::{LogError, RecordError};
+pub use files::FileSlice;
 pub use manager::{LogDirectoryInfo, LogManager, LogManagerOptions};
 pub use partition::{
     AppendInfo, AppendOptions, AppendWatch, LogSlice, PartitionLog, ProducerInfo, TimestampedOffset,

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::checkpoint::{LEADER_EPOCHS, PARTITION_METADATA, write_epochs, write_topic_id};
 use super::directory::LogDirectory;
+use super::files::FileSlice;
 use super::leader_epochs::LeaderEpochs;
 use super::producer_state::ProducerStates;
 use super::segment::Segment;
@@ -49,8 +49,8 @@ pub struct AppendInfo {
 /// Whole record batches from one segment, and the log's offsets at the time of the read.
 #[derive(Debug, Clone)]
 pub struct LogSlice {
-    /// Batches; the first may begin before the offset asked for. Empty at the end of the log.
-    pub bytes: Bytes,
+    /// Batches; the first may begin before the offset asked for. `None` at the end of the log.
+    pub batches: Option<FileSlice>,
     /// Offset after the last record that consumers may see.
     pub high_watermark: i64,
     /// Offset of the first record.

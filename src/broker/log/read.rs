@@ -2,8 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
-
 use super::partition::ReadPlace;
 use super::segment::Segment;
 use super::{LogError, LogSlice, PartitionLog, TimestampedOffset};
@@ -13,13 +11,14 @@ use crate::kafka::record_batch::{BatchHeader, for_each_record};
 const TRIES: usize = 4;
 
 impl PartitionLog {
-    /// Whole batches from `offset` on, from one segment, at most `max_bytes`; if `at_least_one`,
-    /// the first batch comes even if it is larger. Only what lies below the high watermark.
+    /// Where whole batches from `offset` on lie, in one segment, at most `max_bytes`; if
+    /// `at_least_one`, the first batch comes even if it is larger. Only what lies below the high
+    /// watermark.
     ///
     /// # Errors
     /// [`LogError::OffsetOutOfRange`] below the log start offset or above the log end offset,
     /// [`LogError::Storage`], [`LogError::Deleted`].
-    pub fn read(
+    pub fn locate(
         &self,
         offset: i64,
         max_bytes: usize,
@@ -29,7 +28,7 @@ impl PartitionLog {
         let mut tries = TRIES;
         loop {
             tries -= 1;
-            match self.read_once(offset, max_bytes, at_least_one) {
+            match self.locate_once(offset, max_bytes, at_least_one) {
                 Err(ReadError::Removed) if tries > 0 => {}
                 Err(ReadError::Removed) => return Err(LogError::Deleted),
                 Err(ReadError::Failed(error)) => return Err(error),
@@ -38,7 +37,7 @@ impl PartitionLog {
         }
     }
 
-    fn read_once(
+    fn locate_once(
         &self,
         offset: i64,
         max_bytes: usize,
@@ -51,22 +50,21 @@ impl PartitionLog {
         if offset < start || offset > end {
             return Err(ReadError::Failed(LogError::OffsetOutOfRange { offset, start, end }));
         }
-        let slice = |bytes| LogSlice { bytes, high_watermark, log_start_offset: start };
+        let slice = |batches| LogSlice { batches, high_watermark, log_start_offset: start };
         if offset >= high_watermark || (max_bytes == 0 && !at_least_one) {
-            return Ok(slice(Bytes::new()));
+            return Ok(slice(None));
         }
         let after = segments.partition_point(|segment| segment.base_offset <= offset);
         let from = after.saturating_sub(1);
         for segment in segments.get(from..).unwrap_or_default() {
             let place = self.places.lock().find(segment.base_offset, offset);
-            let read = segment.read(offset, place, max_bytes, at_least_one);
-            let found = match read {
+            let found = match segment.locate(offset, place, max_bytes, at_least_one) {
                 Err(_) if segment.is_removed() => return Err(ReadError::Removed),
                 Err(error) => return Err(ReadError::Failed(error)),
                 Ok(found) => found,
             };
             if let Some(found) = found {
-                if !found.bytes.is_empty() {
+                if found.batches.is_some() {
                     let place = ReadPlace {
                         segment: segment.base_offset,
                         offset: found.next_offset,
@@ -74,10 +72,10 @@ impl PartitionLog {
                     };
                     self.places.lock().remember(offset, place);
                 }
-                return Ok(slice(found.bytes));
+                return Ok(slice(found.batches));
             }
         }
-        Ok(slice(Bytes::new()))
+        Ok(slice(None))
     }
 
     /// Bytes that a read at `offset` could have now, without reading them; 0 if out of range. An

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tracing::warn;
 
 use super::LogError;
-use super::files::{LazyFile, read_at, write_at};
+use super::files::{FileSlice, LazyFile, read_at, write_at};
 use super::index::{OffsetIndex, TimeIndex};
 use crate::calendar;
 use crate::kafka::record_batch::{BatchHeader, HEADER_LENGTH};
@@ -56,8 +55,9 @@ pub(super) struct Segment {
 /// What a read found.
 #[derive(Debug)]
 pub(super) struct SegmentSlice {
-    pub(super) bytes: Bytes,
-    /// Offset after the last batch of `bytes`.
+    /// Whole batches; none where the first does not fit.
+    pub(super) batches: Option<FileSlice>,
+    /// Offset after the last of them.
     pub(super) next_offset: i64,
     /// Place of that offset in the segment.
     pub(super) next_position: u64,
@@ -159,9 +159,9 @@ impl Segment {
         Ok(())
     }
 
-    /// Whole batches from the one that holds `offset`, from one read of the file. `place` is where
-    /// that batch lies, if known. `None` if the segment ends before `offset`.
-    pub(super) fn read(
+    /// Whole batches from the one that holds `offset`; of their bytes, only headers are read. `place`
+    /// is where that batch lies, if known. `None` if the segment ends before `offset`.
+    pub(super) fn locate(
         &self,
         offset: i64,
         place: Option<u64>,
@@ -179,39 +179,46 @@ impl Segment {
         if start >= end {
             return Ok(None);
         }
-        let nothing =
-            SegmentSlice { bytes: Bytes::new(), next_offset: offset, next_position: start };
-        let file = self.file()?;
-        let left = usize::try_from(end - start).unwrap_or(usize::MAX);
-        let least = if at_least_one { HEADER_LENGTH } else { 0 };
-        let length = max_bytes.max(least).min(left);
-        let read = |length| read_at(&file, start, length).map_err(|error| self.failed(error));
-        let mut bytes = read(length)?;
-        if bytes.len() < HEADER_LENGTH {
+        let nothing = SegmentSlice { batches: None, next_offset: offset, next_position: start };
+        if end - start < HEADER_LENGTH as u64 {
             return Ok(Some(nothing));
         }
-        let first = self.header(&bytes)?;
-        if first.size() > bytes.len() {
-            if !at_least_one {
-                return Ok(Some(nothing));
+        let Some(first) = self.batches(start, end)?.next().transpose()? else {
+            return Err(self.damaged("a batch runs over the segment's end"));
+        };
+        let limit = end.min(start.saturating_add(max_bytes as u64));
+        let after_first = start + first.1.size() as u64;
+        let (next_position, next_offset) = if after_first <= limit {
+            self.last_whole(after_first, first.1.next_offset(), limit)?
+        } else if at_least_one {
+            (after_first, first.1.next_offset())
+        } else {
+            return Ok(Some(nothing));
+        };
+        let length = usize::try_from(next_position - start).unwrap_or(usize::MAX);
+        let batches = Some(FileSlice::new(self.file()?, start, length));
+        Ok(Some(SegmentSlice { batches, next_offset, next_position }))
+    }
+
+    /// Where the last batch ends that lies whole before `limit`, and the offset after it, given that
+    /// one with `offset` behind it ends at `from`.
+    fn last_whole(&self, from: u64, offset: i64, limit: u64) -> Result<(u64, i64), LogError> {
+        let (mut place, mut next) = (from, offset);
+        if limit - from > HEADER_CHUNK as u64 {
+            // The index spares a walk over all of them, where it says what is there.
+            let entry = self.indexes.lock().offsets.last_before(limit)?;
+            if let Some((last_offset, near)) = entry.filter(|(_, near)| *near > from)
+                && let Some(Ok((_, header))) = self.batches(near, self.visible())?.next()
+                && header.last_offset() == last_offset
+            {
+                (place, next) = (near, header.base_offset);
             }
-            if first.size() > left {
-                return Err(self.damaged("a batch runs over the segment's end"));
-            }
-            bytes = read(first.size())?;
         }
-        let (mut whole, mut next_offset) = (0, offset);
-        while let Some(rest) = bytes.get(whole..).filter(|rest| rest.len() >= HEADER_LENGTH) {
-            let header = self.header(rest)?;
-            if header.size() > rest.len() {
-                break;
-            }
-            whole += header.size();
-            next_offset = header.next_offset();
+        for batch in self.batches(place, limit)? {
+            let (at, header) = batch?;
+            (place, next) = (at + header.size() as u64, header.next_offset());
         }
-        bytes.truncate(whole);
-        let next_position = start + whole as u64;
-        Ok(Some(SegmentSlice { bytes: Bytes::from(bytes), next_offset, next_position }))
+        Ok((place, next))
     }
 
     /// Place and header of the batch that holds `offset`, or of the next one if none does.

@@ -17,6 +17,7 @@ use super::*;
 use crate::cluster::builder::{ImageBuilder, Znode};
 use crate::cluster::layout::topic::{PartitionState, TopicAssignment};
 use crate::gateway::addresses::Address;
+use crate::kafka::api::Piece;
 
 fn znode(data: impl Into<Vec<u8>>, czxid: i64) -> Znode {
     Znode { data: data.into(), czxid, ..Znode::default() }
@@ -110,7 +111,13 @@ impl Asking {
     fn told<R: Decodable>(&self, key: ApiKey, version: i16, request: &impl Encodable) -> R {
         let bytes = match self.ask(key, version, request) {
             Answer::Reply(Reply::Body(body)) => body,
-            Answer::Reply(Reply::Pieces(pieces)) => pieces.concat().into(),
+            Answer::Reply(Reply::Pieces(pieces)) => pieces
+                .iter()
+                .flat_map(|piece| match piece {
+                    Piece::Bytes(bytes) => bytes.clone(),
+                    Piece::File(_) => panic!("there is no file"),
+                })
+                .collect(),
             other => panic!("{other:?}"),
         };
         let mut rest = bytes;

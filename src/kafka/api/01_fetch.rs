@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::fetch_response::{FetchedPartition, FetchedTopic, encode};
 use super::leader::NamedLeaders;
-use super::{ApiRegistration, HandlerResult, RequestContext};
+use super::{ApiRegistration, HandlerResult, Piece, RequestContext};
 use crate::broker::log::{LogError, LogSlice, PartitionLog};
 use crate::limits;
 
@@ -174,17 +174,26 @@ fn read_one(
         if epoch < asked.last_fetched_epoch || end < offset {
             reading.answer_now = true;
             let (high, start) = (led.log.high_watermark(), led.log.log_start_offset());
-            let mut diverging = fetched(high, start, Bytes::new());
+            let mut diverging = fetched(high, start, Bytes::new().into());
             diverging.diverging_epoch = Some((epoch, end));
             return Ok(diverging);
         }
     }
     let left = max_bytes.saturating_sub(reading.bytes);
     let most = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
-    let LogSlice { bytes, high_watermark, log_start_offset } =
-        led.log.read(offset, most, reading.bytes == 0).map_err(|error| told(&led.log, &error))?;
+    let LogSlice { batches, high_watermark, log_start_offset } =
+        led.log.locate(offset, most, reading.bytes == 0).map_err(|error| told(&led.log, &error))?;
+    let records = match batches {
+        None => Bytes::new().into(),
+        Some(slice) if slice.len() < limits::KAFKA_COPY_MAX => {
+            let failed = |error| LogError::storage(led.log.parent_directory(), error);
+            let read = slice.read(slice.len()).map_err(failed);
+            read.map_err(|error| told(&led.log, &error))?.into()
+        }
+        Some(slice) => Piece::File(slice),
+    };
     reading.waited.push((led.log, offset));
-    Ok(fetched(high_watermark, log_start_offset, bytes))
+    Ok(fetched(high_watermark, log_start_offset, records))
 }
 
 /// The code of a failed read; one that is not the client's doing is told to the operator.
@@ -229,7 +238,7 @@ fn refused(
         diverging_epoch: None,
         current_leader,
         lists_aborted: UNREAD.contains(&error),
-        records: Bytes::new(),
+        records: Bytes::new().into(),
     }
 }
 

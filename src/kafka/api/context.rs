@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use parking_lot::Mutex;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::auto_creation::AutoCreation;
 use crate::broker::BrokerContext;
+use crate::broker::log::FileSlice;
 use crate::kafka::response_cache::ResponseCache;
 
 /// What is known of one client connection.
@@ -67,13 +68,51 @@ impl RequestContext<'_> {
     }
 }
 
+/// A part of a body.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// Record batches in a log, sent from where they are.
+    File(FileSlice),
+}
+
+impl Piece {
+    /// How many bytes are left of it.
+    pub fn len(&self) -> usize {
+        match self {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::File(slice) => slice.len(),
+        }
+    }
+
+    /// Whether none are.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Leaves out the first `count` bytes: they are sent.
+    pub fn advance(&mut self, count: usize) {
+        match self {
+            Piece::Bytes(bytes) => bytes.advance(count),
+            Piece::File(slice) => slice.advance(count),
+        }
+    }
+}
+
+impl From<Bytes> for Piece {
+    fn from(bytes: Bytes) -> Self {
+        Piece::Bytes(bytes)
+    }
+}
+
 /// The body of a response; frame length and header are put before it by the connection.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// One encoded body.
     Body(Bytes),
     /// A body in pieces, written one after the other without being copied together: for records.
-    Pieces(Vec<Bytes>),
+    Pieces(Vec<Piece>),
     /// No response at all: `Produce` with `acks=0`.
     Nothing,
 }
@@ -91,7 +130,7 @@ impl Reply {
     pub fn len(&self) -> usize {
         match self {
             Reply::Body(body) => body.len(),
-            Reply::Pieces(pieces) => pieces.iter().map(Bytes::len).sum(),
+            Reply::Pieces(pieces) => pieces.iter().map(Piece::len).sum(),
             Reply::Nothing => 0,
         }
     }

@@ -3,12 +3,12 @@
 //! The layout follows Kafka's `FetchResponse.json`, versions 4 to 17. A test reads it back with
 //! the generated decoder.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::Reply;
 use super::leader::NamedLeaders;
+use super::{Piece, Reply};
 use crate::limits;
 
 /// The first version with compact lengths and tagged fields.
@@ -19,7 +19,7 @@ const TOPIC_IDS: i16 = 13;
 const NODE_ENDPOINTS: i16 = 16;
 
 /// One partition's part of the answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct FetchedPartition {
     /// The partition's number.
     pub index: i32,
@@ -35,12 +35,12 @@ pub struct FetchedPartition {
     pub current_leader: Option<(i32, i32)>,
     /// Whether the list of aborted transactions, which is empty, is there, or null in its place.
     pub lists_aborted: bool,
-    /// Record batches.
-    pub records: Bytes,
+    /// Record batches: in memory where they are short.
+    pub records: Piece,
 }
 
 /// One topic's part of the answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct FetchedTopic {
     /// The name, up to version 12.
     pub name: StrBytes,
@@ -99,7 +99,7 @@ pub fn encode(
 /// An answer under construction: finished pieces, and the one that is written to.
 struct Body {
     version: i16,
-    pieces: Vec<Bytes>,
+    pieces: Vec<Piece>,
     open: BytesMut,
 }
 
@@ -145,17 +145,20 @@ impl Body {
     }
 
     /// Records are never null: librdkafka does not bear it.
-    fn records(&mut self, records: &Bytes) {
+    fn records(&mut self, records: &Piece) {
         if self.version >= FLEXIBLE {
             self.varint(records.len() + 1);
         } else {
             self.open.put_i32(i32::try_from(records.len()).unwrap_or(i32::MAX));
         }
-        if records.len() < limits::KAFKA_COPY_MAX {
-            self.open.put_slice(records);
-        } else {
-            self.pieces.push(self.open.split().freeze());
-            self.pieces.push(records.clone());
+        match records {
+            Piece::Bytes(bytes) if bytes.len() < limits::KAFKA_COPY_MAX => {
+                self.open.put_slice(bytes);
+            }
+            records => {
+                self.pieces.push(self.open.split().freeze().into());
+                self.pieces.push(records.clone());
+            }
         }
     }
 
@@ -218,7 +221,7 @@ impl Body {
             return Reply::Body(last);
         }
         if !last.is_empty() {
-            self.pieces.push(last);
+            self.pieces.push(last.into());
         }
         Reply::Pieces(self.pieces)
     }
@@ -226,6 +229,7 @@ impl Body {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use kafka_protocol::messages::{BrokerId, FetchResponse};
     use kafka_protocol::protocol::Decodable;
 
@@ -251,7 +255,7 @@ mod tests {
             diverging_epoch: (index == 1).then_some((3, 55)),
             current_leader,
             lists_aborted: index == 2,
-            records: Bytes::from(vec![9; length]),
+            records: Bytes::from(vec![9; length]).into(),
         };
         let topics = vec![
             FetchedTopic {
@@ -272,7 +276,13 @@ mod tests {
         );
         let mut bytes: Bytes = match encode(version, 0, &topics, &leaders) {
             Reply::Body(body) => body,
-            Reply::Pieces(pieces) => pieces.concat().into(),
+            Reply::Pieces(pieces) => pieces
+                .into_iter()
+                .flat_map(|piece| match piece {
+                    Piece::Bytes(bytes) => bytes,
+                    Piece::File(_) => unreachable!("there is none"),
+                })
+                .collect(),
             Reply::Nothing => Bytes::new(),
         };
         let decoded = FetchResponse::decode(&mut bytes, version).unwrap();

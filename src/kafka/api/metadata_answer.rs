@@ -8,7 +8,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 
-use super::{HandlerResult, Reply};
+use super::{HandlerResult, Piece, Reply};
 use crate::cluster::{ClusterImage, TopicImage};
 use crate::kafka::response_cache::{self, ResponseCache, View};
 
@@ -101,5 +101,5 @@ pub fn all(
     start.put_slice(&front);
     response_cache::put_count(&mut start, view.version, count);
     let end = response_cache::end(view.version, cluster_operations);
-    Ok(Reply::Pieces(vec![start.freeze(), topics, end]))
+    Ok(Reply::Pieces([start.freeze(), topics, end].map(Piece::from).into()))
 }

@@ -9,7 +9,7 @@
 
 mod context;
 
-pub use context::{ConnectionContext, HandlerError, HandlerResult, Reply, RequestContext};
+pub use context::{ConnectionContext, HandlerError, HandlerResult, Piece, Reply, RequestContext};
 
 use bytes::Bytes;
 use kafka_protocol::messages::{self, ApiKey};

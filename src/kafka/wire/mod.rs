@@ -5,3 +5,4 @@ pub mod guard;
 pub mod header;
 pub mod output;
 pub mod schema;
+pub mod send_file;

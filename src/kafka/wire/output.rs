@@ -1,14 +1,18 @@
 //! Answers that wait for one write: short ones copied together, long ones where they are.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::Context;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use kafka_protocol::messages::ApiKey;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use super::header::{self, Start, TooLong};
-use crate::kafka::api::Reply;
+use super::send_file::SendFile;
+use crate::kafka::api::{Piece, Reply};
 use crate::limits;
 
 const SLICES: usize = 16;
@@ -16,7 +20,7 @@ const SLICES: usize = 16;
 /// The answers of one connection that are not written yet, in the order of their requests.
 #[derive(Debug, Default)]
 pub struct Output {
-    sealed: VecDeque<Bytes>,
+    sealed: VecDeque<Piece>,
     open: BytesMut,
     length: usize,
 }
@@ -40,7 +44,7 @@ impl Output {
             Reply::Nothing => return Ok(0),
             Reply::Body(bytes) => {
                 self.start(key, start, body)?;
-                self.piece(bytes);
+                self.piece(bytes.into());
             }
             Reply::Pieces(pieces) => {
                 self.start(key, start, body)?;
@@ -59,25 +63,28 @@ impl Output {
         Ok(())
     }
 
-    fn piece(&mut self, bytes: Bytes) {
-        self.length += bytes.len();
-        if bytes.len() < limits::KAFKA_COPY_MAX {
-            self.open.put_slice(&bytes);
-        } else {
-            self.seal();
-            self.sealed.push_back(bytes);
+    fn piece(&mut self, piece: Piece) {
+        self.length += piece.len();
+        match piece {
+            Piece::Bytes(bytes) if bytes.len() < limits::KAFKA_COPY_MAX => {
+                self.open.put_slice(&bytes);
+            }
+            piece => {
+                self.seal();
+                self.sealed.push_back(piece);
+            }
         }
     }
 
     fn seal(&mut self) {
         if !self.open.is_empty() {
-            self.sealed.push_back(self.open.split().freeze());
+            self.sealed.push_back(self.open.split().freeze().into());
         }
     }
 
     /// Writes everything, with as few system calls as its pieces allow. Can be dropped half-way
     /// and begun again.
-    pub async fn write_to(&mut self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    pub async fn write_to(&mut self, stream: &mut (impl SendFile + Unpin)) -> io::Result<()> {
         if self.sealed.is_empty() {
             // The ordinary case keeps its buffer: nothing is allocated for the next answers.
             while !self.open.is_empty() {
@@ -92,14 +99,25 @@ impl Output {
             return Ok(());
         }
         self.seal();
-        while !self.sealed.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut used = 0;
-            for (slice, bytes) in slices.iter_mut().zip(&self.sealed) {
-                *slice = IoSlice::new(bytes);
-                used += 1;
-            }
-            let written = stream.write_vectored(&slices[..used]).await?;
+        while let Some(first) = self.sealed.front() {
+            let written = match first {
+                Piece::File(slice) => {
+                    let send = |context: &mut Context<'_>| {
+                        Pin::new(&mut *stream).poll_send_file(slice, context)
+                    };
+                    poll_fn(send).await?
+                }
+                Piece::Bytes(_) => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let mut used = 0;
+                    for (slice, piece) in slices.iter_mut().zip(&self.sealed) {
+                        let Piece::Bytes(bytes) = piece else { break };
+                        *slice = IoSlice::new(bytes);
+                        used += 1;
+                    }
+                    stream.write_vectored(&slices[..used]).await?
+                }
+            };
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -123,6 +141,8 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[tokio::test]
@@ -132,7 +152,11 @@ mod tests {
             Reply::Body(Bytes::from_static(b"ab")),
             Reply::Body(long.clone()),
             Reply::Nothing,
-            Reply::Pieces(vec![Bytes::from_static(b"c"), long.clone(), Bytes::from_static(b"d")]),
+            Reply::Pieces(vec![
+                Bytes::from_static(b"c").into(),
+                long.clone().into(),
+                Bytes::from_static(b"d").into(),
+            ]),
             Reply::Body(Bytes::from_static(b"e")),
         ];
         let mut output = Output::default();
@@ -141,7 +165,13 @@ mod tests {
             let start = Start { key: 3, version: 8, correlation };
             let body: Vec<u8> = match &reply {
                 Reply::Body(body) => body.to_vec(),
-                Reply::Pieces(pieces) => pieces.concat(),
+                Reply::Pieces(pieces) => pieces
+                    .iter()
+                    .flat_map(|piece| match piece {
+                        Piece::Bytes(bytes) => bytes.clone(),
+                        Piece::File(_) => unreachable!("there is none"),
+                    })
+                    .collect(),
                 Reply::Nothing => Vec::new(),
             };
             if !matches!(reply, Reply::Nothing) {

@@ -51,6 +51,41 @@ fn a_read_takes_whole_batches_within_its_bound() {
 }
 
 #[test]
+fn the_end_of_a_long_read_is_found_with_the_index_and_without() {
+    let config = LogConfig { index_interval_bytes: 1_000, ..LogConfig::default() };
+    let (directory, manager, log) = new_log(&config);
+    fill(&log, 500);
+    let (size, one) = (usize::try_from(log.size()).unwrap(), log.size() / 500);
+    let check = |log: &PartitionLog| {
+        for start in [0, 2, 333, 998] {
+            let before = usize::try_from(start / 2 * i64::try_from(one).unwrap()).unwrap();
+            for most in (0..=size + 5_000).step_by(3_777) {
+                let whole = most.min(size - before) / usize::try_from(one).unwrap();
+                let read = log.read(start, most, false).unwrap();
+                assert_eq!(read.bytes.len() as u64, whole as u64 * one, "{start}, {most}");
+                assert!(whole == 0 || verified_batch(&read.bytes).is_ok());
+            }
+        }
+    };
+    check(&log);
+    drop(log);
+    manager.shutdown();
+    drop(manager);
+    // Wrong places, right in their order: none of them is believed.
+    let path = file(directory.path(), "00000000000000000000.index");
+    let mut index = std::fs::read(&path).unwrap();
+    assert!(index.len() > 100 * 8);
+    for entry in index.chunks_exact_mut(8) {
+        entry[7] ^= 1;
+    }
+    std::fs::write(&path, &index).unwrap();
+    let manager = open(directory.path());
+    let log = super::log(&manager, &config);
+    assert_eq!(std::fs::read(&path).unwrap(), index, "it is used as it is");
+    check(&log);
+}
+
+#[test]
 fn a_batch_is_stored_as_it_came_but_for_its_offset_and_epoch() {
     let (_directory, _manager, log) = new_log(&LogConfig::default());
     fill(&log, 1);

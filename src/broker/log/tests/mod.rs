@@ -57,6 +57,20 @@ fn small() -> LogConfig {
     LogConfig { segment_bytes: 2_000, index_interval_bytes: 100, ..LogConfig::default() }
 }
 
+/// What a read found, in memory.
+#[derive(Debug)]
+struct Stored {
+    bytes: Bytes,
+}
+
+impl PartitionLog {
+    fn read(&self, offset: i64, max_bytes: usize, at_least_one: bool) -> Result<Stored, LogError> {
+        let slice = self.locate(offset, max_bytes, at_least_one)?.batches;
+        let bytes = slice.map_or_else(Bytes::new, |slice| slice.read(slice.len()).unwrap());
+        Ok(Stored { bytes })
+    }
+}
+
 fn options(leader_epoch: i32) -> AppendOptions {
     AppendOptions { produce_version: 9, now_ms: NOW, leader_epoch }
 }
