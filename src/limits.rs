@@ -65,6 +65,9 @@ pub const KAFKA_WRITE_BURST_BYTES: usize = 64 << 10;
 /// A Kafka response body from this length on is written from where it is, not copied first.
 pub const KAFKA_COPY_MAX: usize = 16 << 10;
 
+/// Bytes of a log that are sent by one system call, while other connections wait for their thread.
+pub const KAFKA_SEND_FILE_BYTES: usize = 1 << 20;
+
 /// Bytes that the records of one batch may decompress to while they are checked.
 pub const DECOMPRESSED_BATCH_BYTES_MAX: u64 = 512 << 20;
 

@@ -34,7 +34,7 @@ impl SendFile for TcpStream {
         slice: &FileSlice,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        poll_send(&self, slice, context)
+        poll_send(&self, slice, context, send_file)
     }
 }
 
@@ -44,7 +44,7 @@ impl SendFile for OwnedWriteHalf {
         slice: &FileSlice,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        poll_send(self.get_mut().as_ref(), slice, context)
+        poll_send(self.get_mut().as_ref(), slice, context, send_file)
     }
 }
 
@@ -52,14 +52,22 @@ fn poll_send(
     stream: &TcpStream,
     slice: &FileSlice,
     context: &mut Context<'_>,
+    send: fn(&TcpStream, &FileSlice) -> io::Result<usize>,
 ) -> Poll<io::Result<usize>> {
-    let (file, position) = slice.place();
     loop {
         ready!(stream.poll_write_ready(context))?;
-        let sent = stream.try_io(Interest::WRITABLE, || {
-            let mut position = position;
-            Ok(rustix::fs::sendfile(stream, file, Some(&mut position), slice.len())?)
-        });
+        let sent = match stream.try_io(Interest::WRITABLE, || send(stream, slice)) {
+            // Not every kernel can, nor every file system.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                ) =>
+            {
+                stream.try_write(&slice.read(limits::KAFKA_WRITE_BURST_BYTES)?)
+            }
+            sent => sent,
+        };
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -69,18 +77,33 @@ fn poll_send(
     }
 }
 
+/// Some of `slice`, without its bytes ever being copied here. At most so much at once that other
+/// connections of this thread need not wait for long.
+#[cfg(target_os = "linux")]
+fn send_file(stream: &TcpStream, slice: &FileSlice) -> io::Result<usize> {
+    let (file, mut position) = slice.place();
+    let most = slice.len().min(limits::KAFKA_SEND_FILE_BYTES);
+    Ok(rustix::fs::sendfile(stream, file, Some(&mut position), most)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send_file(_stream: &TcpStream, _slice: &FileSlice) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 #[cfg(test)]
 impl SendFile for tokio::io::DuplexStream {}
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::io::Write;
     use std::sync::Arc;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    use crate::broker::log::FileSlice;
+    use super::*;
     use crate::kafka::api::{Piece, Reply};
     use crate::kafka::wire::header::Start;
     use crate::kafka::wire::output::Output;
@@ -117,6 +140,27 @@ mod tests {
         output.write_to(&mut server).await.unwrap();
         drop(server);
         assert!(client.await.unwrap() == expected && output.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_from_the_file_is_read() {
+        let mut stored = tempfile::tempfile().unwrap();
+        stored.write_all(b"..stored").unwrap();
+        let slice = FileSlice::new(Arc::new(stored), 2, 6);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        for refusal in [io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported] {
+            let refused: fn(&TcpStream, &FileSlice) -> io::Result<usize> = match refusal {
+                io::ErrorKind::Unsupported => |_, _| Err(io::ErrorKind::Unsupported.into()),
+                _ => |_, _| Err(io::ErrorKind::InvalidInput.into()),
+            };
+            let sent = poll_fn(|context| poll_send(&server, &slice, context, refused)).await;
+            assert_eq!(sent.unwrap(), 6);
+            let mut bytes = [0; 6];
+            client.read_exact(&mut bytes).await.unwrap();
+            assert_eq!(&bytes, b"stored");
+        }
     }
 
     #[tokio::test]
