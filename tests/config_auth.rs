@@ -1,7 +1,9 @@
 //! What `zoo.cfg` says of authentication: what works, what is warned of, what stops the start.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use doorkeeper::config::{AuditConfig, AuthConfig, Configuration, DigestAlgorithm, load};
+use doorkeeper::config::{
+    AuditConfig, AuthConfig, CertificateId, Configuration, DigestAlgorithm, NameKind, load,
+};
 
 const SASL: &str = "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n";
 const MODULE: &str = "org.apache.zookeeper.server.auth.DigestLoginModule";
@@ -81,6 +83,24 @@ fn super_users_and_the_rest_are_read() {
 }
 
 #[test]
+fn what_of_a_certificate_is_its_id_is_read() {
+    let id = |lines: &str| auth(lines, "").certificate_id;
+    assert!(matches!(id(""), CertificateId::Subject));
+    assert!(matches!(id("ssl.x509.clientCertIdType=sdn\n"), CertificateId::Subject));
+    let CertificateId::AlternativeName(name) = id("ssl.x509.clientCertIdType=SAN\n\
+         ssl.x509.clientCertIdSanMatchType=6\n\
+         ssl.x509.clientCertIdSanMatchRegex=^spiffe:\n\
+         ssl.x509.clientCertIdSanExtractRegex=/sa/(\\\\w+)$\n\
+         ssl.x509.clientCertIdSanExtractMatcherGroupIndex=1\n")
+    else {
+        panic!("a subject");
+    };
+    assert_eq!(name.kind, NameKind::UniformResourceIdentifier);
+    assert_eq!((name.matching.as_str(), name.extracting.as_str()), ("^spiffe:", r"/sa/(\w+)$"));
+    assert_eq!(name.group, 1);
+}
+
+#[test]
 fn enforced_schemes_are_those_of_either_key() {
     let enforced = |lines: &str| auth(&format!("{SASL}{lines}"), "").enforced_schemes;
     assert_eq!(
@@ -105,6 +125,20 @@ fn what_would_protect_less_stops_the_start() {
             "authProvider.key=org.apache.zookeeper.server.auth.KeyAuthenticationProvider\n",
             "",
             "doorkeeper has no such provider",
+        ),
+        ("ssl.x509.clientCertIdType=CN\n", "", "expected SAN or SDN"),
+        ("ssl.x509.clientCertIdType=SAN\n", "", "expected the kind of the alternative name"),
+        (
+            "ssl.x509.clientCertIdType=SAN\nssl.x509.clientCertIdSanMatchType=0\n",
+            "",
+            "ssl.x509.clientCertIdSanMatchType=0 (zoo.cfg:4): expected the kind",
+        ),
+        ("ssl.x509.clientCertIdSanMatchRegex=(a\n", "", "not a regular expression: unclosed group"),
+        (
+            "ssl.x509.clientCertIdType=SAN\nssl.x509.clientCertIdSanMatchType=2\n\
+             ssl.x509.clientCertIdSanExtractMatcherGroupIndex=1\n",
+            "",
+            "ssl.x509.clientCertIdSanExtractRegex has 0 groups",
         ),
         ("authProvider.1=\n", "", "doorkeeper has no such provider"),
         ("DigestAuthenticationProvider.digestAlg=RipeMD160\n", "", "expected MD5, SHA1, SHA-224"),

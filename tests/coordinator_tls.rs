@@ -12,7 +12,9 @@ use coordinator_support::{
     CREATE, Client, EXISTS, GET_DATA, Hello, NO_AUTH, SET_DATA, Server, create, path, set_data,
     watched,
 };
-use doorkeeper::config::{CoordinatorConfig, ListenAddress};
+use doorkeeper::config::{
+    AlternativeNameId, CertificateId, CoordinatorConfig, ListenAddress, NameKind,
+};
 use doorkeeper::net::tls::ClientAuth;
 use doorkeeper::net::tls::options::Protocol;
 use doorkeeper::zookeeper::acl::{ALL, Acl};
@@ -240,6 +242,36 @@ async fn the_super_user_of_x509_passes_every_acl() {
         let mut client = fixture.session(&config).await.unwrap();
         let reply = client.ask(GET_DATA, &watched("/closed", false)).await;
         assert_eq!(reply.err, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_from_an_alternative_name_is_what_lists_and_the_super_user_name() {
+    let fixture = Fixture::start_with(|config| {
+        config.auth.certificate_id = CertificateId::AlternativeName(AlternativeNameId {
+            kind: NameKind::UniformResourceIdentifier,
+            matching: regex::Regex::new("^spiffe:").unwrap(),
+            extracting: regex::Regex::new("/sa/(.+)$").unwrap(),
+            group: 1,
+        });
+        config.auth.x509_super_user = Some("root".to_owned());
+    })
+    .await;
+    let of = |account: &str| {
+        fixture.authority.sign_with("same", |params| {
+            let uri = format!("spiffe://mesh/ns/orders/sa/{account}");
+            params.subject_alt_names.push(rcgen::SanType::URI(uri.try_into().unwrap()));
+        })
+    };
+    let acl = [Acl::new(ALL, "x509", "writer")];
+    let mut writer =
+        fixture.session(&client(&fixture.authority, Some(&of("writer")))).await.unwrap();
+    assert_eq!(writer.ask(CREATE, &create("/mine", b"x", 0, &acl)).await.err, 0);
+    for (account, expected) in [("writer", 0), ("reader", NO_AUTH), ("root", 0)] {
+        let mut client =
+            fixture.session(&client(&fixture.authority, Some(&of(account)))).await.unwrap();
+        let reply = client.ask(SET_DATA, &set_data("/mine", b"y", -1)).await;
+        assert_eq!(reply.err, expected, "{account}");
     }
 }
 

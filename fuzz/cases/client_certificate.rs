@@ -4,8 +4,10 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use doorkeeper::config::{AlternativeNameId, CertificateId, NameKind};
 use doorkeeper::net::tls::client;
-use doorkeeper::zookeeper::auth::x509::subject_of;
+use doorkeeper::zookeeper::auth::x509::id_of;
+use regex::Regex;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -21,9 +23,30 @@ static VERIFIER: LazyLock<Arc<dyn ClientCertVerifier>> = LazyLock::new(|| {
     client::verifier(trusted, true, provider).unwrap_or_else(|error| panic!("{error}"))
 });
 
+/// Every text of every kind of alternative name.
+static NAMES: LazyLock<Vec<CertificateId>> = LazyLock::new(|| {
+    let all = Regex::new(".*").unwrap_or_else(|error| panic!("{error}"));
+    [
+        NameKind::Rfc822Name,
+        NameKind::DnsName,
+        NameKind::DirectoryName,
+        NameKind::UniformResourceIdentifier,
+        NameKind::IpAddress,
+        NameKind::RegisteredId,
+    ]
+    .map(|kind| {
+        let (matching, extracting) = (all.clone(), all.clone());
+        CertificateId::AlternativeName(AlternativeNameId { kind, matching, extracting, group: 0 })
+    })
+    .into()
+});
+
 /// One input.
 pub(crate) fn run(data: &[u8]) {
-    let subject = subject_of(data);
+    let subject = id_of(data, &CertificateId::Subject);
+    for name in NAMES.iter() {
+        id_of(data, name);
+    }
     let certificate = CertificateDer::from(data);
     let now = UnixTime::since_unix_epoch(NOW);
     if VERIFIER.verify_client_cert(&certificate, &[], now).is_ok() {

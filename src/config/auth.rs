@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Secret;
+use super::certificate_id::CertificateId;
 use super::jaas;
 use super::keys::Owner;
 use super::settings::Settings;
@@ -37,8 +38,10 @@ pub struct AuthConfig {
     /// The schemes of which a client must have proved one before it may do anything; empty enforces
     /// nothing (`enforce.auth.enabled`, `enforce.auth.schemes`, `sessionRequireClientSASLAuth`).
     pub enforced_schemes: Vec<String>,
-    /// `X509AuthenticationProvider.superUser`: the subject of the certificate that passes every ACL.
+    /// `X509AuthenticationProvider.superUser`: the id of the certificate that passes every ACL.
     pub x509_super_user: Option<String>,
+    /// `ssl.x509.clientCertId*`: what of a certificate is its id.
+    pub certificate_id: CertificateId,
 }
 
 impl Default for AuthConfig {
@@ -114,6 +117,7 @@ impl AuthConfig {
         keep_sasl_failed_clients: false,
         enforced_schemes: Vec::new(),
         x509_super_user: None,
+        certificate_id: CertificateId::Subject,
     };
 
     /// The typed values of the keys of authentication; what is wrong goes to `settings`. TLS brings
@@ -139,6 +143,7 @@ impl AuthConfig {
             x509_provider: with_tls,
             keep_sasl_failed_clients: settings.flag(OWNER, "allowSaslFailedClients"),
             x509_super_user: settings.text(OWNER, "X509AuthenticationProvider.superUser"),
+            certificate_id: CertificateId::from_settings(settings),
             ..AuthConfig::default()
         };
         config.sasl_super_users = settings

@@ -134,19 +134,25 @@ impl Auth {
         with(identities, [AuthId::new("sasl", user)].into_iter().chain(root))
     }
 
-    /// The identities of a client whose certificate, which TLS has verified, has this subject (in the
-    /// form of RFC 2253) or whatever else stands for it.
-    ///
-    /// # Errors
-    /// More identities than [`limits::IDENTITIES_MAX`].
+    /// The identities of a client with this certificate (DER), which TLS has verified; `None` if it
+    /// has no id that can be read.
     pub fn with_certificate(
         &self,
         identities: &Identities,
-        subject: &str,
+        certificate: &[u8],
+    ) -> Option<Identities> {
+        let id = x509::id_of(certificate, &self.config.certificate_id)?;
+        self.with_certificate_id(identities, &id).ok()
+    }
+
+    fn with_certificate_id(
+        &self,
+        identities: &Identities,
+        id: &str,
     ) -> Result<Identities, Refusal> {
-        let is_super = self.config.x509_super_user.as_deref() == Some(subject);
-        let root = is_super.then(|| AuthId::new("super", subject));
-        with(identities, root.into_iter().chain([AuthId::new("x509", subject)]))
+        let is_super = self.config.x509_super_user.as_deref() == Some(id);
+        let root = is_super.then(|| AuthId::new("super", id));
+        with(identities, root.into_iter().chain([AuthId::new("x509", id)]))
     }
 
     /// What is done of a client whose SASL authentication fails: `None` lets it go on, else it is
@@ -252,7 +258,7 @@ impl Auth {
                 "ip" => ip::is_valid(&entry.id),
                 "digest" => digest::is_valid(&entry.id),
                 "sasl" => principal::is_principal(&entry.id),
-                "x509" => x509::is_distinguished_name(&entry.id),
+                "x509" => x509::is_valid(&entry.id, &self.config.certificate_id),
                 _ => false,
             }
     }

@@ -104,11 +104,11 @@ fn certificates_are_named_by_their_subject() {
         config.x509_provider = true;
         config.x509_super_user = Some("CN=root".to_owned());
     });
-    let bob = auth.with_certificate(&peer(), "CN=bob").unwrap();
+    let bob = auth.with_certificate_id(&peer(), "CN=bob").unwrap();
     let acl = [Acl::new(READ, "x509", "CN=bob")];
     assert!(auth.allows(&acl, READ, &bob));
-    assert!(!auth.allows(&acl, READ, &auth.with_certificate(&peer(), "CN=eve").unwrap()));
-    assert!(auth.allows(&acl, WRITE, &auth.with_certificate(&peer(), "CN=root").unwrap()));
+    assert!(!auth.allows(&acl, READ, &auth.with_certificate_id(&peer(), "CN=eve").unwrap()));
+    assert!(auth.allows(&acl, WRITE, &auth.with_certificate_id(&peer(), "CN=root").unwrap()));
     assert_eq!(auth.authenticate("x509", None, PEER, &bob), Ok(bob.clone()));
     assert_eq!(auth.authenticate("x509", None, PEER, &peer()), Err(Refusal::Failed));
 }
@@ -197,7 +197,7 @@ fn lists_are_stored_without_duplicates_and_with_auth_expanded() {
     let own = [own];
     assert_eq!(auth.fixup(&own, &peer()), Err(ErrorCode::InvalidAcl), "an address isn't proved");
     assert_eq!(*auth.fixup(&own, &sasl(&auth, "bob")).unwrap(), [Acl::new(ALL, "sasl", "bob")]);
-    let bob = auth.with_certificate(&peer(), "CN=bob").unwrap();
+    let bob = auth.with_certificate_id(&peer(), "CN=bob").unwrap();
     assert_eq!(*auth.fixup(&own, &bob).unwrap(), [Acl::new(ALL, "x509", "CN=bob")]);
     let root = digest(&auth, "super:test");
     assert_eq!(*auth.fixup(&own, &root).unwrap(), [Acl::new(ALL, "digest", SUPER)], "not super");

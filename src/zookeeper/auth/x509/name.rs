@@ -86,7 +86,7 @@ fn escaped(value: &str) -> String {
 }
 
 /// Whether Java reads this text as a distinguished name (`new X500Principal(String)`).
-pub fn is_distinguished_name(text: &str) -> bool {
+pub(super) fn is_distinguished_name(text: &str) -> bool {
     text.is_empty() || attributes(text).into_iter().all(is_valid_attribute)
 }
 
