@@ -84,9 +84,8 @@ async fn brokers_form_a_cluster_and_lose_a_member() {
         };
         until(broker, "controllership and leaders move", moved).await;
     }
-    let took = begun.elapsed();
-    // A busy machine may take a while to show it; a second session timeout would be too much.
-    assert!(took < SESSION * 2 + TICK * 4, "{took:?}");
+    // The session's time, and as long again as a busy machine takes for anything.
+    assert!(begun.elapsed() < SESSION + PATIENCE, "{:?}", begun.elapsed());
     let image = second.context().image.load();
     assert_eq!(image.controller.as_ref().unwrap().epoch, 2);
     for partition in image.topic("wide").unwrap().partitions.values() {

@@ -141,8 +141,8 @@ async fn after_a_kill_its_own_old_registration_is_replaced_at_once() {
         until_served(&broker, "t").await;
         broker.shutdown(Duration::from_secs(1)).await;
     }
-    // A machine that is busy with other tests may delay one of them.
-    assert!(starts.iter().min().unwrap() < &Duration::from_secs(1), "{starts:?}");
+    // A machine that is busy with other tests may delay them; the old session lives for 30 s.
+    assert!(starts.iter().min().unwrap() < &Duration::from_secs(15), "{starts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,13 +157,14 @@ async fn somebody_elses_registration_is_waited_for_and_then_refused() {
     let cluster = one.context().image.load().cluster_id.clone().unwrap();
     let reason = start_error(config.clone()).await;
     assert!(begun.elapsed() >= SESSION, "one session timeout and two ticks");
-    assert!(begun.elapsed() < SESSION * 4, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < SESSION + PATIENCE, "{:?}", begun.elapsed());
     assert!(reason.contains("broker.id 0 is registered by another session"), "{reason}");
     assert!(reason.contains(&one.listeners()["PLAINTEXT"].port().to_string()), "{reason}");
     assert!(one.context().image.load().is_alive(0), "the other broker is not disturbed");
 
     // When it ends in time, its id is free.
     config.log_dirs = vec![other.path().join("next")];
+    config.zookeeper_session_timeout = PATIENCE;
     let start = tokio::spawn(doorkeeper::broker::Broker::start(config));
     tokio::time::sleep(SESSION / 4).await;
     assert!(!start.is_finished());

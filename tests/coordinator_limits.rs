@@ -102,7 +102,7 @@ async fn a_handshake_has_a_length_and_a_time() {
 #[tokio::test]
 async fn half_a_request_holds_its_connection_no_longer_than_its_session() {
     let server = Server::start().await;
-    let hello = Hello { timeout_ms: 500, ..Hello::default() };
+    let hello = Hello { timeout_ms: 4_000, ..Hello::default() };
     let mut slow = Client::open(server.address(), hello).await.unwrap();
     let frame = framed(&request(1, GET_DATA, &watched("/zookeeper", false)));
     slow.stream.write_all(&frame[..frame.len() - 1]).await.unwrap();

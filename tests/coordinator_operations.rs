@@ -77,19 +77,20 @@ async fn a_container_that_was_never_used_goes_if_told_so() {
 async fn a_ttl_node_goes_when_its_time_is_over_and_it_has_no_children() {
     let server = Server::start_with(eager).await;
     let mut client = server.connect().await;
-    let made = client.ask(CREATE_TTL, &create_ttl("/t-", 6, 300)).await;
+    let made = client.ask(CREATE_TTL, &create_ttl("/t-", 6, 3_600_000)).await;
     let path = Reader::new(&made.body).string().unwrap().unwrap().to_owned();
     assert_eq!((made.err, path.as_str()), (0, "/t-0000000000"));
-    let child = format!("{path}/child");
-    client.create(&child, 0).await;
-    let stat = client.ask(EXISTS, &watched(&path, true)).await.stat();
+    // Its time is over before anybody could make its child in a request of its own.
+    let both = [(CREATE_TTL, create_ttl("/t", 5, 1)), (CREATE, open("/t/child", 0))];
+    assert_eq!(client.ask(MULTI, &multi(&both)).await.err, 0);
+    let stat = client.ask(EXISTS, &watched("/t", true)).await.stat();
     assert_eq!(stat.ephemeral_owner, 0);
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert!(client.exists(&path).await, "it has a child");
-    client.send(DELETE, &versioned(&child, -1)).await;
+    assert!(client.exists("/t").await, "it has a child");
+    client.send(DELETE, &versioned("/t/child", -1)).await;
     // The event of the node itself may only come after the reply to the delete.
     assert_eq!(client.next().await.unwrap().err, 0);
-    deleted(&mut client, &path).await;
+    deleted(&mut client, "/t").await;
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ async fn snapshots_are_taken_while_writes_go_on_and_old_ones_are_purged() {
     let mut tries = 0;
     while !(1..=4).contains(&snapshots(server.directory.path())) {
         tries += 1;
-        assert!(tries < 100, "{} snapshots", snapshots(server.directory.path()));
+        assert!(tries < 300, "{} snapshots", snapshots(server.directory.path()));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let server = Server::start_on(server.stop().await, |_| ()).await;

@@ -79,20 +79,23 @@ async fn a_wrong_password_is_answered_with_zeros_and_disturbs_nobody() {
 async fn an_idle_session_expires_and_its_ephemerals_go_in_one_transaction() {
     let server = Server::start().await;
     let mut watcher = server.connect().await;
-    let hello = Hello { timeout_ms: 1_500, ..Hello::default() };
+    let hello = Hello { timeout_ms: 4_000, ..Hello::default() };
     let mut idle = Client::open(server.address(), hello).await.unwrap();
+    let mut silent_since = Instant::now();
     for path in ["/e1", "/e2"] {
+        watcher.ask(EXISTS, &watched(path, true)).await;
+        silent_since = Instant::now();
         idle.create(path, 1).await;
+        assert_eq!(watcher.event().await.0, CREATED);
         watcher.ask(EXISTS, &watched(path, true)).await;
     }
-    let silent_since = Instant::now();
     let first = watcher.event().await;
     let lived = silent_since.elapsed();
     let second = watcher.event().await;
     assert_eq!((first.0, first.1.as_str()), (DELETED, "/e1"));
     assert_eq!((second.0, second.1.as_str()), (DELETED, "/e2"));
     assert_eq!(first.2, second.2, "one zxid");
-    assert!(lived >= Duration::from_millis(1_000), "{lived:?}");
+    assert!(lived >= Duration::from_millis(3_990), "{lived:?}");
     idle.is_closed().await;
     let gone = Client::open(server.address(), idle.hello()).await.unwrap();
     assert_eq!(gone.session, 0);
@@ -101,10 +104,10 @@ async fn an_idle_session_expires_and_its_ephemerals_go_in_one_transaction() {
 #[tokio::test]
 async fn every_request_keeps_a_session_alive() {
     let server = Server::start().await;
-    let hello = Hello { timeout_ms: 1_500, ..Hello::default() };
+    let hello = Hello { timeout_ms: 4_000, ..Hello::default() };
     let mut client = Client::open(server.address(), hello).await.unwrap();
     client.create("/e", 1).await;
-    let until = Instant::now() + Duration::from_millis(3_500);
+    let until = Instant::now() + Duration::from_millis(8_500);
     while Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(50)).await;
         client.is_quiet().await;
@@ -128,18 +131,21 @@ async fn closing_a_session_is_answered_and_then_the_connection_is_closed() {
 #[tokio::test]
 async fn sessions_and_ephemerals_outlive_a_restart_with_their_full_timeout() {
     let server = Server::start().await;
-    let hello = Hello { timeout_ms: 2_000, ..Hello::default() };
+    let hello = Hello { timeout_ms: 8_000, ..Hello::default() };
     let mut client = Client::open(server.address(), hello.clone()).await.unwrap();
     client.create("/e", 1).await;
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    tokio::time::sleep(Duration::from_millis(4_100)).await;
     let server = Server::start_on(server.stop().await, |_| ()).await;
     client.is_closed().await;
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    let again = Hello { timeout_ms: 2_000, ..client.hello() };
+    tokio::time::sleep(Duration::from_millis(4_100)).await;
+    let again = Hello { timeout_ms: 8_000, ..client.hello() };
     let mut client = Client::open(server.address(), again).await.unwrap();
-    assert_ne!(client.session, 0, "2,200 ms of silence, 1,100 of them after the restart");
+    assert_ne!(client.session, 0, "8,200 ms of silence, 4,100 of them after the restart");
     let stat = client.ask(EXISTS, &watched("/e", false)).await.stat();
     assert_eq!(stat.ephemeral_owner, client.session);
+    let shorter = Hello { timeout_ms: 500, ..client.hello() };
+    let client = Client::open(server.address(), shorter).await.unwrap();
+    assert_eq!((client.session, client.timeout_ms), (stat.ephemeral_owner, 500));
 
     // Nobody takes it up after the next restart: it expires.
     let server = Server::start_on(server.stop().await, |_| ()).await;
@@ -156,7 +162,7 @@ async fn a_connection_that_says_nothing_holds_nothing_up() {
     assert!(server.connect().await.exists("/").await);
     let stopped = Instant::now();
     server.stop().await;
-    assert!(stopped.elapsed() < Duration::from_secs(4));
+    assert!(stopped.elapsed() < Duration::from_secs(30), "as long as a stop may take is more");
     let mut silent = silent;
     assert_eq!(silent.read(&mut [0; 8]).await.unwrap_or(0), 0);
 }
@@ -168,7 +174,7 @@ async fn connections_from_one_address_are_capped() {
     let second = server.connect().await;
     assert!(Client::open(server.address(), Hello::default()).await.is_none());
     drop(second);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while Client::open(server.address(), Hello::default()).await.is_none() {
         assert!(Instant::now() < deadline, "a place that was freed is not given again");
         tokio::time::sleep(Duration::from_millis(10)).await;

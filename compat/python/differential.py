@@ -24,6 +24,7 @@ from servers import Doorkeeper, ZooKeeper
 # A short tick makes the shortest session short; no script lets a session expire but on purpose.
 SETTINGS = {
     "tickTime": "200", "maxSessionTimeout": "100000", "forceSync": "no", "extendedTypesEnabled": "true", "snapCount": "20000",
+    "enforceQuota": "true", "authProvider.1": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider", "superUser": "kafka",
     "DigestAuthenticationProvider.superDigest": jute.digest(*scripts.SUPER.split(":")), "fsync.warningthresholdms": "60000",
 }  # fmt: skip
 # No sweep of containers comes between.
@@ -45,6 +46,7 @@ class Runner(jute.Script):
         self.admin = self.connect_raw("admin", timeout=100_000)
         assert self.admin.ask("auth", integer(0) + buffer("digest") + buffer(scripts.SUPER))[3] == 0
         self.admin.ask("create", create("/r"))
+        self.admin.ask("create", create("/zookeeper/quota/r"))
 
     def connect_raw(self, name, **options):
         client = jute.Client(self, name, **options)
@@ -90,6 +92,7 @@ class Runner(jute.Script):
             if client.open:
                 self.until_answer(client)
         self.note("tree", self.tree())
+        self.note("tree of quotas", self.tree(f"/zookeeper/quota{self.root}"))
         for session in self.sessions:
             client = self.connect_raw("closing", session=(session, self.passwords[session]), timeout=100_000)
             if client.open:
@@ -99,10 +102,11 @@ class Runner(jute.Script):
         for client in self.clients.values():
             client.socket.close()
         self.note("tree at the end", self.tree())
+        self.note("tree of quotas at the end", self.tree(f"/zookeeper/quota{self.root}"))
 
-    def tree(self):
-        """Every node below the script's root as an administrator sees it."""
-        nodes, paths, mark = [], [self.root], len(self.transcript)
+    def tree(self, top=None):
+        """Every node below the script's root, or another one, as an administrator sees it."""
+        nodes, paths, mark = [], [top or self.root], len(self.transcript)
         while paths:
             for path in paths:
                 self.admin.send("getData", watched(path))
@@ -135,7 +139,7 @@ class Runner(jute.Script):
             op, _, zxid, error, *_ = last
             if zxid != "before":
                 self.last_zxid = max(self.last_zxid, zxid)
-            if error and (op == "auth" or zxid == -1):
+            if error and (op in ("auth", "sasl") or zxid == -1):
                 # The connection is about to be closed; another request might still be taken, or not.
                 self.until_closed(client)
 
@@ -177,6 +181,17 @@ class Runner(jute.Script):
             if answer[3] == NO_AUTH:
                 denied.append(path)
         self.note("denied", sorted(denied))
+
+    def sasl(self, slot, user, how):
+        if client := self.client(slot):
+            client.token = None
+            client.send("sasl", buffer(b""))
+            self.until_answer(client)
+            if client.open and client.token and how != "half":
+                password = "guessed" if how == "with another password" else scripts.LOGINS.get(user, "")
+                authzid = user if how == "as itself" else None
+                client.send("sasl", buffer(jute.sasl_response(client.token, user, password, authzid)))
+                self.until_answer(client)
 
     def connect(self, slot, options):
         self.drop(slot)
@@ -336,11 +351,17 @@ class Pair:
     def start(self):
         self.starts += 1
         folder = self.folder / str(self.starts)
-        zookeeper = ZooKeeper(folder / "zookeeper", SETTINGS, properties=[f"-D{SWEEPS}={NEVER}"], heap_megabytes=512)
-        other = ZooKeeper(folder / "doorkeeper", SETTINGS, properties=[f"-D{SWEEPS}={NEVER}"], heap_megabytes=512)
+        folder.mkdir(parents=True)
+        jaas = folder / "jaas.conf"
+        users = " ".join(f'user_{user}="{password}"' for user, password in scripts.LOGINS.items())
+        jaas.write_text(f"Server {{ org.apache.zookeeper.server.auth.DigestLoginModule required {users}; }};\n")
+        of_java = {SWEEPS: NEVER, "java.security.auth.login.config": str(jaas)}
+        properties = [f"-D{key}={value}" for key, value in of_java.items()]
+        zookeeper = ZooKeeper(folder / "zookeeper", SETTINGS, properties=properties, heap_megabytes=512)
+        other = ZooKeeper(folder / "doorkeeper", SETTINGS, properties=properties, heap_megabytes=512)
         if not self.against_apache:
             other.command()  # Writes its zoo.cfg.
-            other = Doorkeeper(folder / "doorkeeper", {SWEEPS: NEVER}, files=[folder / "doorkeeper" / "zoo.cfg"])
+            other = Doorkeeper(folder / "doorkeeper", of_java, files=[folder / "doorkeeper" / "zoo.cfg"])
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             self.servers = [stack.enter_context(server) for server in (zookeeper, other)]

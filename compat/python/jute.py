@@ -6,6 +6,7 @@ becomes its place in the list of sessions that the test opened, and zxids count 
 
 import base64
 import hashlib
+import re
 import socket
 import struct
 
@@ -49,6 +50,21 @@ def paths(values):
 
 def digest(user, password):
     return f"{user}:{base64.b64encode(hashlib.sha1(f'{user}:{password}'.encode()).digest()).decode()}"
+
+
+def sasl_response(challenge, user, password, authzid=None):
+    """What a client of SASL DIGEST-MD5 answers to a challenge, from the RFC."""
+    nonce = re.search(rb'nonce="([^"]*)"', challenge)[1]
+    secret = hashlib.md5(f"{user}:zk-sasl-md5:{password}".encode()).digest() + b":" + nonce + b":cn"
+    if authzid is not None:
+        secret += b":" + authzid.encode()
+    uri, secret = (hashlib.md5(part).hexdigest().encode() for part in (b"AUTHENTICATE:zookeeper/zk-sasl-md5", secret))
+    value = hashlib.md5(secret + b":" + nonce + b":00000001:cn:auth:" + uri).hexdigest()
+    text = (
+        f'charset=utf-8,username="{user}",realm="zk-sasl-md5",nonce="{nonce.decode()}",nc=00000001,cnonce="cn",'
+        f'digest-uri="zookeeper/zk-sasl-md5",maxbuf=65536,response={value},qop=auth'
+    )
+    return (text + (f',authzid="{authzid}"' if authzid is not None else "")).encode()
 
 
 def multi(*operations):
@@ -171,6 +187,8 @@ class Client:
         self.script, self.name = script, name
         self.asked = {}
         self.xid = 0
+        # Of SASL, as it came.
+        self.token = None
         self.socket = socket.create_connection(script.address, timeout=20)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.session = None
@@ -286,6 +304,10 @@ class Client:
             return self.results(reader)
         if op in ("addWatch", "getAllChildrenNumber"):
             return reader.unpack("i")
+        if op == "sasl":
+            self.token = reader.buffer()
+            # A nonce serves once, and what proves the server depends on it.
+            return self.token and re.sub(rb'(nonce="|rspauth=)[^",]*', rb"\1", self.token)
         if op == "getEphemerals":
             return sorted(reader.vector(reader.string))
         if op == "whoAmI":

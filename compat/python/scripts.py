@@ -11,6 +11,8 @@ Where doorkeeper is stricter than Apache ZooKeeper 3.9.4 on purpose (README has 
 - addWatch on no path at all (null, not empty) is malformed; and the answer to a multiRead that fails as a whole (of
   nothing but writes, or of a null path) ends with its error, where ZooKeeper appends results that no client reads.
 - A create of no path at all (null) is malformed before anybody looks at its flags.
+- A hard quota counts what is on its way: in scripts with quotas only one of what is asked at once changes anything.
+- A quota's data is what both can read (CVE-2026-100300), and nobody logs in with SASL to act as another.
 - createTTL with an impossible time and flags of another kind is refused; ZooKeeper dies of it, at every start again.
 """
 
@@ -23,7 +25,11 @@ from jute import EPHEMERAL, OPEN, SEQUENTIAL, acl_list, buffer, integer, long, m
 
 USERS = ("ann", "ben")
 SUPER = "super:admin"
+# Of SASL; the last one is a super user.
+LOGINS = {"bob": "bobsecret", "eve": "evesecret", "kafka": "kafkasecret"}
 NAMES = ("a", "b", "c")
+# What changes nothing.
+READS = ("exists", "getData", "getChildren", "getChildren2", "getACL", "sync", "check")
 SLOTS = ("s0", "s1", "s2")
 ALL, READ, WRITE, CREATE, DELETE, ADMIN = 31, 1, 2, 4, 8, 16
 # Invalid, or special in some way; `~` stands for the root of the script.
@@ -51,7 +57,18 @@ ACLS = {
     "no colon": [(ALL, "digest", "ann")],
     "no address": [(ALL, "ip", "localhost")],
     "super": [(ALL, "super", "")],
+    "bob": [(ALL, "sasl", "bob")],
+    "eve, others read": [(ALL, "sasl", "eve"), (READ, "world", "anyone")],
+    "a principal": [(ALL, "sasl", "bob/host@REALM")],
+    "no principal": [(ALL, "sasl", "a/b/c@")],
+    "a certificate": [(ALL, "x509", "CN=bob")],
 }
+# Limits of quotas, soft and hard, in the forms that ZooKeeper's own tools have written.
+LIMITS = (
+    b"count=-1,bytes=-1", b"count=2,bytes=-1", b"count=-1,bytes=40", b"count=3,bytes=300", b"count=2,bytes=5=;byteHardLimit=400;countHardLimit=4",
+    b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=2", b"count=-1,bytes=-1=;byteHardLimit=30;countHardLimit=-1", b"count=1,bytes=1=;countHardLimit=6",
+    b"count=0,bytes=0=;byteHardLimit=0;countHardLimit=0", b"bytes=7,count=7", b"",
+)  # fmt: skip
 USUAL_ACLS = ("open",) * 12 + tuple(ACLS)
 
 
@@ -80,18 +97,22 @@ class Maker:
     def __init__(self, seed):
         self.draw = random.Random(seed)
         self.steps = []
+        self.quotas = False
 
     def make(self):
         draw = self.draw
         slots = SLOTS[: draw.choice([1, 2, 2, 3, 3])]
+        self.quotas = draw.random() < 0.2
         for slot in slots:
             self.connect(slot)
             if draw.random() < 0.4:
                 self.authenticate(slot)
         kinds = {
             self.write: 30, self.read: 22, self.burst: 6, self.multi: 10, self.multi_read: 3, self.set_watches: 3, self.watch_table: 8,
-            self.authenticate: 2, self.reattach: 3, self.drop: 1, self.close: 1, self.connect: 1, self.malformed: 1.5, self.other: 3,
+            self.authenticate: 2, self.sasl: 2, self.reattach: 3, self.drop: 1, self.close: 1, self.connect: 1, self.malformed: 1.5, self.other: 3,
         }  # fmt: skip
+        if self.quotas:
+            kinds[self.quota] = 15
         # Some scripts leave out most kinds, so that what is left meets itself more often.
         chosen = list(kinds) if draw.random() < 0.6 else [self.write, *draw.sample(list(kinds), 4)]
         weights = [kinds[kind] for kind in chosen]
@@ -178,9 +199,14 @@ class Maker:
             return request(op, f"{path}", lambda root: buffer(full(root, path)))
         return request(op, f"{path}{' watch' * watch}", lambda root: watched(full(root, path), watch))
 
+    def at_once(self, operations):
+        """Of several changes the last one, where quotas count."""
+        changes = [operation for operation in operations if operation.op not in READS]
+        return [operation for operation in operations if not self.quotas or operation.op in READS or operation is changes[-1]]
+
     def multi_request(self):
         operations = [self.write_request(inside_multi=True) for _ in range(self.draw.choice([0, 1, 2, 2, 3, 4, 6]))]
-        return composed("multi", set_acl_last(operations))
+        return composed("multi", set_acl_last(self.at_once(operations)))
 
     # Steps, each for one slot.
 
@@ -207,7 +233,7 @@ class Maker:
     def burst(self, slot):
         """Several requests before the first answer is read."""
         makers = [self.write_request, self.read_request, self.read_request, self.multi_request]
-        requests = set_acl_last([self.draw.choice(makers)() for _ in range(self.draw.randint(2, 8))])
+        requests = set_acl_last(self.at_once([self.draw.choice(makers)() for _ in range(self.draw.randint(2, 8))]))
         text = "at once: " + "; ".join(f"{request.op} {request.text}" for request in requests)
         self.steps.append(Step("burst", slot, text, (requests,)))
 
@@ -235,6 +261,33 @@ class Maker:
             user = draw.choice([*USERS, *USERS, *USERS, "super"])
             scheme, credentials = "digest", (SUPER if user == "super" else f"{user}:secret").encode()
         self.add(slot, request("auth", f"{scheme} {credentials}", lambda root: integer(0) + buffer(scheme) + buffer(credentials)))
+
+    def sasl(self, slot):
+        draw = self.draw
+        user = draw.choice([*LOGINS, *LOGINS, "nobody"])
+        how = draw.choice(["to its end"] * 6 + ["with another password", "as itself", "half"])
+        self.steps.append(Step("sasl", slot, f"SASL of {user}, {how}", (user, how)))
+
+    def quota(self, slot):
+        """A quota is set, changed, looked at or taken away, node by node."""
+        draw = self.draw
+        below = draw.choice(["", "", "/a", "/a", "/b", "/a/b"])
+        node, kind = f"/zookeeper/quota~{below}", draw.random()
+        limits, stats, data = f"{node}/zookeeper_limits", f"{node}/zookeeper_stats", draw.choice(LIMITS)
+        put = lambda path, data: request("create", f"{path} {data}", lambda root: buffer(full(root, path)) + buffer(data) + acl_list(OPEN) + integer(0))
+        if kind < 0.5:
+            parents = [f"/zookeeper/quota~{part}" for part in ("", "/a") if below.startswith(part)]
+            made = [put(path, b"") for path in dict.fromkeys([*parents, node])]
+            for request_ in [*made, *draw.choice([[put(limits, data), put(stats, b"count=0,bytes=0")], [put(stats, b""), put(limits, data)], [put(limits, data)]])]:
+                self.add(slot, request_)
+        elif kind < 0.65:
+            self.add(slot, request("setData", f"{limits} {data}", lambda root: set_data(full(root, limits), data)))
+        elif kind < 0.75:
+            path = draw.choice([limits, stats, node])
+            self.add(slot, request("delete", path, lambda root: versioned(full(root, path))))
+        else:
+            watch = draw.random() < 0.3
+            self.add(slot, request("getData", f"{stats}{' watch' * watch}", lambda root: watched(full(root, stats), watch)))
 
     def connect(self, slot):
         options = {"timeout": self.draw.choice([30_000, 40_000, 60_000, 100_000]), "read_only": self.draw.choice([b"\0", b"\0", b"", b"\1"])}

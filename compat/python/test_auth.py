@@ -17,6 +17,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, make_acl, make_digest_acl
 
+from jute import sasl_response
 from servers import WORK, Doorkeeper, ZooKeeper, java
 
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
@@ -223,25 +224,6 @@ class Raw:
         return struct.unpack(">iqi", answer[:16]), None if length < 0 else answer[20 : 20 + length]
 
 
-def response(challenge, user, password, authzid=None):
-    """A DIGEST-MD5 response, from the RFC."""
-    nonce = re.search(rb'nonce="([^"]*)"', challenge)[1]
-
-    def md5(data):
-        return hashlib.md5(data)
-
-    secret = md5(f"{user}:zk-sasl-md5:{password}".encode()).digest() + b":" + nonce + b":cn"
-    if authzid is not None:
-        secret += b":" + authzid.encode()
-    uri = md5(b"AUTHENTICATE:zookeeper/zk-sasl-md5").hexdigest().encode()
-    value = md5(md5(secret).hexdigest().encode() + b":" + nonce + b":00000001:cn:auth:" + uri).hexdigest()
-    text = (
-        f'charset=utf-8,username="{user}",realm="zk-sasl-md5",nonce="{nonce.decode()}",nc=00000001,cnonce="cn",'
-        f'digest-uri="zookeeper/zk-sasl-md5",maxbuf=65536,response={value},qop=auth'
-    )
-    return (text + (f',authzid="{authzid}"' if authzid is not None else "")).encode()
-
-
 def test_the_exchange_byte_by_byte(pair):
     def script(server, say):
         def hide(challenge):
@@ -250,7 +232,7 @@ def test_the_exchange_byte_by_byte(pair):
         raw = Raw(server)
         header, challenge = raw.token(b"")
         say("challenge", (header, hide(challenge)))
-        header, final = raw.token(response(challenge, "bob", "bobsecret"), xid=2)
+        header, final = raw.token(sasl_response(challenge, "bob", "bobsecret"), xid=2)
         say("proved", (header, final[:8], len(final)))
         say("again", raw.token(b"", xid=3))
         say("closed", raw.receive())
@@ -272,7 +254,7 @@ def test_the_exchange_byte_by_byte(pair):
             raw = Raw(server)
             _, challenge = raw.token(b"")
             authzid = "bob" if change is None else None
-            text = response(challenge, "bob", "bobsecret", authzid)
+            text = sasl_response(challenge, "bob", "bobsecret", authzid)
             header, final = raw.token(change(text) if change else text)
             say(label, (header, final and final[:8]))
 
@@ -284,7 +266,7 @@ def test_nobody_acts_as_another(pair):
     for server, code in zip(pair, (0, -115), strict=True):
         raw = Raw(server)
         _, challenge = raw.token(b"")
-        header, _ = raw.token(response(challenge, "bob", "bobsecret", authzid="kafka"))
+        header, _ = raw.token(sasl_response(challenge, "bob", "bobsecret", authzid="kafka"))
         assert header[2] == code
 
 

@@ -24,7 +24,7 @@ pub(crate) const EPHEMERAL: CreateOptions<'static> =
 /// The tick of the coordinator: sessions of two ticks are the shortest.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 /// How long sessions last in these tests.
-pub(crate) const SESSION: Duration = Duration::from_secs(1);
+pub(crate) const SESSION: Duration = Duration::from_secs(3);
 /// Longer than anything takes on a busy machine: a test that reaches it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -58,7 +58,7 @@ pub(crate) fn config(connect: SocketAddr, id: i32, dir: &Path) -> BrokerConfig {
         log_dirs: vec![dir.join(format!("broker-{id}"))],
         zookeeper_connect: connect.to_string(),
         zookeeper_session_timeout: SESSION,
-        zookeeper_connection_timeout: Duration::from_secs(5),
+        zookeeper_connection_timeout: PATIENCE,
         ..BrokerConfig::default()
     }
 }

@@ -53,7 +53,7 @@ pub const CHANGED: i32 = 3;
 pub const CHILDREN: i32 = 4;
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A quick server: ticks of 50 ms, sessions of 100 ms to 20 s.
 pub fn config(directory: &Path) -> CoordinatorConfig {
@@ -104,7 +104,7 @@ impl Server {
     }
 
     pub async fn stop(self) -> TempDir {
-        self.coordinator.shutdown(Duration::from_secs(5)).await;
+        self.coordinator.shutdown(PATIENCE).await;
         self.directory
     }
 }
