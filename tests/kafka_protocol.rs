@@ -214,8 +214,7 @@ async fn a_client_that_hangs_up_and_a_server_that_stops_end_a_long_poll() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let server =
-        Server::with(|config| config.connections_max_idle = Duration::from_secs(3)).await;
+    let server = Server::with(|config| config.connections_max_idle = Duration::from_secs(3)).await;
     let mut client = server.client().await;
     let began = Instant::now();
     client.ask(0, &versions()).await;
