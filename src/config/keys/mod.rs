@@ -328,9 +328,11 @@ mod tests {
 
     #[test]
     fn families_and_listener_keys_are_known() {
+        use Owner::{Broker, Coordinator, Gateway};
         for (name, used) in [
             ("ssl.keyStore.location", Use::Used),
-            ("ssl.x509.clientCertIdType", Use::Refused("this setting of TLS")),
+            ("ssl.x509.clientCertIdType", Use::Used),
+            ("ssl.x509.other", Use::Refused("this setting of TLS")),
             ("authProvider.1", Use::Used),
             ("metricsProvider.httpPort", Use::Used),
             ("listener.name.external.ssl.keystore.location", Use::Refused("TLS and SASL")),
@@ -347,7 +349,6 @@ mod tests {
         }
         assert_eq!(known("group.initial.rebalance.delay.ms").len(), 1, "Kafka's alone");
         let owners = |name| known(name).iter().map(|known| known.owner).collect::<Vec<_>>();
-        use Owner::{Broker, Coordinator, Gateway};
         assert_eq!(owners("ssl.protocol"), [Coordinator, Broker, Gateway], "all have TLS");
         assert_eq!(owners("listeners"), [Broker, Gateway]);
         assert_eq!(owners("log.dirs"), [Broker], "a gateway keeps nothing");
