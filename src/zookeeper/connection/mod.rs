@@ -66,10 +66,13 @@ struct Served<P> {
     _permit: P,
 }
 
+/// A future that is somewhere else.
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 enum Stage {
-    Opening(Pin<Box<dyn Future<Output = Option<(Stream, Connection)>> + Send>>),
+    Opening(Boxed<Option<(Stream, Connection)>>),
     Serving(Stream, Connection),
-    Lingering(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Lingering(Boxed<()>),
     Ended,
 }
 
