@@ -5,11 +5,13 @@
 //! - [`broker`]: what a member of the cluster adds: registration, controller, partition logs.
 //! - [`gateway`]: the front door of a cluster that it is no part of.
 //! - [`kafka`]: the Kafka protocol server.
-//! - [`config`], [`net`], [`telemetry`], [`limits`], [`durable_file`], [`calendar`]: what all of them share.
+//! - [`config`], [`net`], [`telemetry`], [`limits`], [`durable_file`], [`bounded_file`], [`calendar`]: what
+//!   all of them share.
 //! - [`data`]: looks into a data directory offline, and repairs it.
 //! - [`node`]: starts and drains the roles of one process.
 //! - [`shell`]: `doorkeeper zk`, a ZooKeeper client for people.
 
+pub mod bounded_file;
 pub mod broker;
 pub mod calendar;
 pub mod cluster;

@@ -273,7 +273,6 @@ fn what_would_protect_less_stops_the_start() {
         "ssl.crl=true",
         "ssl.x509.clientCertIdType=SAN",
         "requireKerberosConfig=true",
-        "admin.portUnification=true",
         "peerType=observer",
     ] {
         let problem = zoo(line);

@@ -5,7 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use doorkeeper::config::{Configuration, ListenAddress, SystemProperties, load_with};
+use doorkeeper::config::{
+    Configuration, ListenAddress, RequestThrottleConfig, SystemProperties, load_with,
+};
 
 const ZOO: &str = "tickTime=2000\ndataDir=/var/zk\nclientPort=2181\n";
 
@@ -209,6 +211,28 @@ fn storage_keys_have_their_units() {
     assert!(!coordinator.data_dir_autocreate && !coordinator.serialize_last_zxid);
     assert_eq!(coordinator.client_port_listen_backlog, Some(50));
     assert!(coordinator.client_tcp_keep_alive);
+}
+
+#[test]
+fn requests_are_throttled_as_the_file_says() {
+    let throttle = |lines: &str| {
+        let zoo = Zoo::new(&format!("{ZOO}{lines}"));
+        zoo.load("").unwrap().coordinator.unwrap().request_throttle
+    };
+    assert_eq!(throttle(""), RequestThrottleConfig::DEFAULT);
+    let all = "request_throttle_max_requests=20\nrequest_throttle_drop_stale=false\n\
+        request_stale_connection_check=false\nrequest_stale_latency_check=true\n\
+        throttled_op_wait_time=30\n";
+    let expected = RequestThrottleConfig {
+        max_requests: Some(20),
+        drop_stale: false,
+        stale_connection_check: false,
+        stale_latency_check: true,
+        op_wait: Some(Duration::from_millis(30)),
+    };
+    assert_eq!(throttle(all), expected);
+    let none = "request_throttle_max_requests=-1\nthrottled_op_wait_time=-1\n";
+    assert_eq!(throttle(none), RequestThrottleConfig::DEFAULT);
 }
 
 #[test]

@@ -25,6 +25,8 @@ fn with_http(config: &mut CoordinatorConfig) {
         rate_limit_interval: Duration::ZERO,
         snapshot_enabled: true,
         restore_enabled: true,
+        tls: None,
+        plain_too: false,
     });
     config.metrics_page = Some(MetricsPageConfig { address: any_port() });
 }

@@ -6,8 +6,8 @@ mod coordinator_support;
 use std::time::Duration;
 
 use coordinator_support::{
-    AUTH, CREATE, Client, GET_DATA, Hello, NO_AUTH, SET_DATA, Server, auth, create, request,
-    set_data, watched,
+    AUTH, CLOSE_SESSION, CREATE, Client, EXISTS, GET_DATA, Hello, NO_AUTH, SET_DATA, Server, auth,
+    create, open, request, set_data, watched,
 };
 use doorkeeper::config::{ListenAddress, ThrottleConfig};
 use doorkeeper::zookeeper::acl::{ALL, Acl, open_acl_unsafe};
@@ -48,6 +48,13 @@ async fn a_throttle_lets_as_many_sessions_open_as_it_has_tokens() {
     let mut first = server.connect().await;
     let _second = server.connect().await;
     assert!(Client::open(server.address(), Hello::default()).await.is_none(), "a third one");
+    for (name, expected) in [
+        ("zk_connection_rejected", 1),
+        ("zk_connection_request_count", 2),
+        ("zk_max_connection_token_deficit", 2),
+    ] {
+        assert_eq!(metric(&server, name).await, expected, "{name}");
+    }
     assert!(first.exists("/zookeeper").await);
 }
 
@@ -194,4 +201,45 @@ async fn cve_2024_51504_an_address_is_never_taken_from_what_a_client_says() {
     client.send_as(-4, AUTH, &auth("ip", b"10.1.2.3")).await;
     assert_eq!(client.next().await.unwrap().err, 0, "as ZooKeeper answers");
     assert_eq!(client.ask(GET_DATA, &watched("/theirs", false)).await.err, NO_AUTH);
+}
+
+#[tokio::test]
+async fn one_request_at_a_time_is_enough_for_all_to_be_answered_in_order() {
+    let server = Server::start_with(|config| config.request_throttle.max_requests = Some(1)).await;
+    let mut client = server.connect().await;
+    let mut frames = Vec::new();
+    for xid in 1..=100 {
+        frames.extend(framed(&request(xid, CREATE, &open(&format!("/n{xid}"), 0))));
+    }
+    client.stream.write_all(&frames).await.unwrap();
+    for xid in 1..=100 {
+        let reply = client.next().await.unwrap();
+        assert_eq!((reply.xid, reply.err), (xid, 0));
+    }
+    assert!(metric(&server, "zk_request_throttle_wait_count").await > 0);
+}
+
+#[tokio::test]
+async fn what_waited_too_long_is_refused_and_changes_nothing() {
+    let server = Server::start_with(|config| {
+        config.request_throttle.op_wait = Some(Duration::from_nanos(1));
+    })
+    .await;
+    let mut client = server.connect().await;
+    let before = client.ask(EXISTS, &watched("/", false)).await.zxid;
+    let refused = client.create("/a", 0).await;
+    assert_eq!((refused.err, refused.zxid), (-127, before), "no transaction says it");
+    assert!(!client.exists("/a").await);
+    assert_eq!(metric(&server, "zk_throttled_ops").await, 1);
+    assert_eq!(client.ask(CLOSE_SESSION, &[]).await.err, 0, "a session ends however long it waits");
+}
+
+/// One line of `mntr`.
+async fn metric(server: &Server, name: &str) -> u64 {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(b"mntr").await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
+    value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }

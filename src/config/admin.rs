@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::ListenAddress;
 use super::keys::Owner;
 use super::settings::Settings;
+use super::tls;
+use crate::net::tls::TlsConfig;
 
 const OWNER: Owner = Owner::Coordinator;
 
 /// `admin.*`: the AdminServer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AdminConfig {
     /// `admin.serverAddress` and `admin.serverPort`.
     pub address: ListenAddress,
@@ -26,6 +28,10 @@ pub struct AdminConfig {
     pub snapshot_enabled: bool,
     /// `admin.restore.enabled`.
     pub restore_enabled: bool,
+    /// TLS with the stores of `ssl.quorum.*`; `None` is none.
+    pub tls: Option<TlsConfig>,
+    /// `admin.portUnification` without `admin.forceHttps`: HTTP without TLS is served too.
+    pub plain_too: bool,
 }
 
 impl AdminConfig {
@@ -40,6 +46,27 @@ impl AdminConfig {
             settings.problem("admin.commandURL", "expected a path such as /commands");
         }
         url.truncate(url.trim_end_matches('/').len());
+        let forced = settings.flag(OWNER, "admin.forceHttps");
+        let unified = settings.flag(OWNER, "admin.portUnification");
+        let certificates = settings.flag(OWNER, "admin.needClientAuth");
+        let wanted_by = if forced { "admin.forceHttps" } else { "admin.portUnification" };
+        let with_tls = enabled && (forced || unified);
+        let tls =
+            with_tls.then(|| tls::of_admin_server(settings, wanted_by, certificates)).flatten();
+        if certificates && enabled && !with_tls {
+            settings.problem(
+                "admin.needClientAuth",
+                "clients show certificates over TLS only: set admin.forceHttps or \
+                 admin.portUnification too",
+            );
+        }
+        if !with_tls && settings.is_filled("ssl.quorum.keyStore.location") {
+            settings.warnings.push(
+                "ssl.quorum.keyStore.location changes nothing: it is for the members of an ensemble, \
+                 and for an AdminServer with admin.forceHttps or admin.portUnification"
+                    .to_owned(),
+            );
+        }
         let config = AdminConfig {
             address: ListenAddress {
                 host: settings.text(OWNER, "admin.serverAddress").unwrap_or_default(),
@@ -54,6 +81,8 @@ impl AdminConfig {
             ),
             snapshot_enabled: settings.flag(OWNER, "admin.snapshot.enabled"),
             restore_enabled: settings.flag(OWNER, "admin.restore.enabled"),
+            tls,
+            plain_too: unified && !forced,
         };
         enabled.then_some(config)
     }

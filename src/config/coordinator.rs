@@ -9,7 +9,7 @@ use super::keys::Owner;
 use super::members::{self, Ensemble};
 use super::settings::Settings;
 use super::tls;
-use super::{AdminConfig, ListenAddress, MetricsPageConfig, ThrottleConfig};
+use super::{AdminConfig, ListenAddress, MetricsPageConfig, RequestThrottleConfig, ThrottleConfig};
 use crate::net::tls::TlsConfig;
 
 /// How snapshots are packed (`SnapStream.StreamMode`).
@@ -37,6 +37,8 @@ pub struct CoordinatorConfig {
     pub tls: Option<TlsConfig>,
     /// `connection_throttle_*`: how many clients may open a session; `None` is no limit.
     pub connection_throttle: Option<ThrottleConfig>,
+    /// `request_throttle_*`: how many requests are carried out at once.
+    pub request_throttle: RequestThrottleConfig,
     /// `largeRequestThreshold`: requests longer than this, in bytes, share `large_request_max_bytes`.
     pub large_request_threshold: usize,
     /// `largeRequestMaxBytes`: bytes of large requests that are read and carried out at once.
@@ -137,6 +139,7 @@ impl Default for CoordinatorConfig {
             tls: None,
             tls_handshake_limit: usize::MAX,
             connection_throttle: None,
+            request_throttle: RequestThrottleConfig::DEFAULT,
             large_request_threshold: LARGE_REQUEST_THRESHOLD,
             large_request_max_bytes: 100 << 20,
             data_dir: PathBuf::from("doorkeeper-data/coordinator"),
@@ -280,6 +283,7 @@ impl CoordinatorConfig {
             port_unification,
             tls,
             connection_throttle: ThrottleConfig::from_settings(settings),
+            request_throttle: RequestThrottleConfig::from_settings(settings),
             large_request_threshold: usize::try_from(
                 settings.number(OWNER, "largeRequestThreshold"),
             )

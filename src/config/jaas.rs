@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::Secret;
-use crate::limits;
+use crate::{bounded_file, limits};
 
 /// One section of a file.
 #[derive(Debug)]
@@ -51,15 +51,8 @@ pub(super) fn path_of(value: &str) -> &str {
 
 /// Reads a file.
 pub(super) fn read(path: &Path) -> Result<Vec<Section>, JaasError> {
-    use std::io::Read as _;
-    let unreadable = |error: std::io::Error| JaasError::Unreadable(error.to_string());
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(limits::CONFIG_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > limits::CONFIG_FILE_BYTES_MAX {
-        let longest = limits::CONFIG_FILE_BYTES_MAX;
-        return Err(JaasError::Unreadable(format!("it is longer than {longest} bytes")));
-    }
+    let bytes = bounded_file::read(path, limits::CONFIG_FILE_BYTES_MAX)
+        .map_err(|error| JaasError::Unreadable(error.to_string()))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| JaasError::Unreadable("it is not UTF-8 text".to_owned()))?;
     parse(&text)

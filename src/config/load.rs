@@ -1,7 +1,6 @@
 //! Files and overrides in; the roles to start and their typed configurations out.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use super::{
     BrokerConfig, CoordinatorConfig, GatewayConfig, ListenAddress, SystemProperties, broker_login,
     members, properties,
 };
-use crate::limits;
+use crate::{bounded_file, limits};
 
 /// What a process is started with.
 #[derive(Debug)]
@@ -124,14 +123,8 @@ pub fn load_with(
 /// A file's keys; the last of two equal ones counts.
 fn read(path: &Path) -> Result<BTreeMap<String, Given>, String> {
     let fail = |reason: String| format!("can't read {}: {reason}", path.display());
-    let file = std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;
-    let mut bytes = Vec::new();
-    file.take(limits::CONFIG_FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| fail(e.to_string()))?;
-    if bytes.len() as u64 > limits::CONFIG_FILE_BYTES_MAX {
-        return Err(fail(format!("it is longer than {} bytes", limits::CONFIG_FILE_BYTES_MAX)));
-    }
+    let bytes =
+        bounded_file::read(path, limits::CONFIG_FILE_BYTES_MAX).map_err(|e| fail(e.to_string()))?;
     let properties = properties::parse(&bytes).map_err(|e| fail(e.to_string()))?;
     let path = Arc::new(path.to_owned());
     Ok(properties

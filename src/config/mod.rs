@@ -31,7 +31,7 @@ pub use gateway::GatewayConfig;
 pub use load::{ConfigError, Configuration, load, load_with};
 pub use secret::Secret;
 pub use system_properties::SystemProperties;
-pub use throttle::ThrottleConfig;
+pub use throttle::{RequestThrottleConfig, ThrottleConfig};
 
 /// A host and port to listen on or to reach; port 0 lets the system choose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,4 +1,7 @@
-//! `connection_throttle_*`: how many connections may open a session.
+//! `connection_throttle_*`: how many connections may open a session; `request_throttle_*`: how many
+//! requests the writer takes at once.
+
+use std::time::Duration;
 
 use super::keys::Owner;
 use super::settings::Settings;
@@ -57,5 +60,46 @@ impl ThrottleConfig {
             decrease_ratio,
             weights: weighted.then_some((global, renew)),
         })
+    }
+}
+
+/// `request_throttle_*`, `request_stale_*` and `throttled_op_wait_time`, as ZooKeeper's
+/// `RequestThrottler` has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestThrottleConfig {
+    /// `request_throttle_max_requests`: requests that are carried out at once; `None` is no limit.
+    pub max_requests: Option<usize>,
+    /// `request_throttle_drop_stale`: where there is a limit, stale requests are not carried out.
+    pub drop_stale: bool,
+    /// `request_stale_connection_check`: a request is stale when its connection is gone.
+    pub stale_connection_check: bool,
+    /// `request_stale_latency_check`: it is stale when it is older than its session's timeout.
+    pub stale_latency_check: bool,
+    /// `throttled_op_wait_time`: an operation that waited longer is refused; `None` refuses none.
+    pub op_wait: Option<Duration>,
+}
+
+impl RequestThrottleConfig {
+    /// ZooKeeper's defaults.
+    pub const DEFAULT: RequestThrottleConfig = RequestThrottleConfig {
+        max_requests: None,
+        drop_stale: true,
+        stale_connection_check: true,
+        stale_latency_check: false,
+        op_wait: None,
+    };
+
+    /// The typed values. As in ZooKeeper, a number that isn't above 0 switches its part off.
+    pub(super) fn from_settings(settings: &mut Settings) -> Self {
+        const OWNER: Owner = Owner::Coordinator;
+        let max_requests = settings.number(OWNER, "request_throttle_max_requests");
+        let op_wait = settings.number(OWNER, "throttled_op_wait_time");
+        RequestThrottleConfig {
+            max_requests: usize::try_from(max_requests).ok().filter(|max| *max > 0),
+            drop_stale: settings.flag(OWNER, "request_throttle_drop_stale"),
+            stale_connection_check: settings.flag(OWNER, "request_stale_connection_check"),
+            stale_latency_check: settings.flag(OWNER, "request_stale_latency_check"),
+            op_wait: u64::try_from(op_wait).ok().filter(|ms| *ms > 0).map(Duration::from_millis),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The `ssl.*` keys of `zoo.cfg`, as ZooKeeper's `X509Util` reads them.
+//! The `ssl.*` keys of `zoo.cfg`, as ZooKeeper's `X509Util` reads them: those of clients' ports, and the
+//! stores of `ssl.quorum.*`, which its AdminServer uses.
 
 use std::path::PathBuf;
 
@@ -31,6 +32,50 @@ const TRUST_STORE: StoreKeys = StoreKeys {
     password_path: "ssl.trustStore.passwordPath",
     kind: "ssl.trustStore.type",
 };
+
+/// The stores that a member of an ensemble shows to the others.
+const QUORUM_KEY_STORE: StoreKeys = StoreKeys {
+    location: "ssl.quorum.keyStore.location",
+    password: "ssl.quorum.keyStore.password",
+    password_path: "ssl.quorum.keyStore.passwordPath",
+    kind: "ssl.quorum.keyStore.type",
+};
+
+const QUORUM_TRUST_STORE: StoreKeys = StoreKeys {
+    location: "ssl.quorum.trustStore.location",
+    password: "ssl.quorum.trustStore.password",
+    password_path: "ssl.quorum.trustStore.passwordPath",
+    kind: "ssl.quorum.trustStore.type",
+};
+
+/// What the AdminServer's TLS is made with (`JettyAdminServer`); what is wrong goes to `settings`.
+/// `wanted_by` is the key that asks for it, and `certificates` says whether clients must show one.
+pub(super) fn of_admin_server(
+    settings: &mut Settings,
+    wanted_by: &str,
+    certificates: bool,
+) -> Option<TlsConfig> {
+    let key_store = store(settings, &QUORUM_KEY_STORE);
+    if !settings.is_filled(QUORUM_KEY_STORE.location) {
+        let reason = format!("not set, and {wanted_by} needs a certificate");
+        settings.problem(QUORUM_KEY_STORE.location, &reason);
+    }
+    let trust_store = store(settings, &QUORUM_TRUST_STORE);
+    if certificates && !settings.is_filled(QUORUM_TRUST_STORE.location) {
+        settings.problem(
+            QUORUM_TRUST_STORE.location,
+            "not set, and admin.needClientAuth asks clients for certificates",
+        );
+    }
+    Some(TlsConfig {
+        key_store: key_store?,
+        trust_store,
+        client_auth: if certificates { ClientAuth::Need } else { ClientAuth::None },
+        protocols: Protocol::ALL.to_vec(),
+        cipher_suites: Vec::new(),
+        verify_client_address: false,
+    })
+}
 
 /// What the TLS listeners of a coordinator are made with; what is wrong goes to `settings`.
 /// `wanted_by` is the key that asks for TLS.

@@ -7,7 +7,7 @@ mod serve;
 pub mod tls;
 
 pub use bind::{BindError, bind, bind_with_backlog, keep_alive, machine_name};
-pub use http::{HttpListener, HttpPeer};
+pub use http::{HttpListener, HttpPeer, Https};
 pub use permit::{ConnectionCounts, ConnectionLimits, ConnectionPermit, ListenerTotal};
 pub use serve::{drain, serve, serve_counted, serve_within};
 

@@ -29,16 +29,19 @@ pub async fn serve<H, F>(
     H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    serve_within(listener, limits, ListenerTotal::default(), stop, tracker, handler).await;
+    let total = ListenerTotal::default();
+    serve_within(listener, limits, total, stop, tracker, || (), handler).await;
 }
 
-/// As [`serve`], with a total that other listeners share.
+/// As [`serve`], with a total that other listeners share; `refused` is told of each connection above
+/// the limits.
 pub async fn serve_within<H, F>(
     listener: TcpListener,
     limits: ConnectionLimits,
     total: ListenerTotal,
     stop: CancellationToken,
     tracker: TaskTracker,
+    refused: impl Fn(),
     handler: H,
 ) where
     H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
@@ -54,6 +57,7 @@ pub async fn serve_counted<H, F>(
     counts: Arc<ConnectionCounts>,
     stop: CancellationToken,
     tracker: TaskTracker,
+    refused: impl Fn(),
     handler: H,
 ) where
     H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
@@ -79,7 +83,10 @@ pub async fn serve_counted<H, F>(
                         }
                         tracker.spawn(handler(stream, peer, permit));
                     }
-                    Err(refusal) => refusals.refused(peer.ip(), refusal),
+                    Err(refusal) => {
+                        refusals.refused(peer.ip(), refusal);
+                        refused();
+                    }
                 }
             }
             Err(e) if is_about_one_connection(&e) => {

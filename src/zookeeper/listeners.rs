@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -34,11 +35,7 @@ impl Listeners {
     pub(super) async fn bind(config: &CoordinatorConfig) -> Result<Listeners, StartError> {
         let tls = match config.tls.clone() {
             None => None,
-            Some(tls) => {
-                let read = tokio::task::spawn_blocking(move || TlsServer::new(tls)).await;
-                let server = read.map_err(|error| StartError::System(error.to_string()))??;
-                Some(Arc::new(server))
-            }
+            Some(tls) => Some(TlsServer::read(tls).await?),
         };
         let mut bound = Vec::new();
         let mut listen = |address, security| {
@@ -80,6 +77,7 @@ impl Listeners {
         let keep_alive = config.client_tcp_keep_alive;
         for (listener, security) in self.bound {
             let (state, stopping) = (Arc::clone(state), stop.clone());
+            let counted = Arc::clone(&state);
             let (io_threads, tracker) = (Arc::clone(io_threads), connections.clone());
             services.spawn(net::serve_within(
                 listener,
@@ -87,6 +85,10 @@ impl Listeners {
                 total.clone(),
                 stop.clone(),
                 connections.clone(),
+                move || {
+                    let rejected = &counted.stats.server.connection_rejected;
+                    rejected.fetch_add(1, Ordering::Relaxed);
+                },
                 move |stream, peer, permit| {
                     let (state, stop) = (Arc::clone(&state), stopping.clone());
                     let security = security.clone();

@@ -84,7 +84,7 @@ impl Coordinator {
         let listeners = Listeners::bind(&config).await?;
         let client_address = listeners.client_address;
         let secure_client_address = listeners.secure_client_address;
-        let endpoints = Endpoints::bind(&config)?;
+        let endpoints = Endpoints::bind(&config).await?;
         let addresses = endpoints.addresses();
         let storage_config = StorageConfig::from(&config);
         let begun = Instant::now();
@@ -118,6 +118,8 @@ impl Coordinator {
         state.config_hidden.store(storage.recovery().member, Ordering::Relaxed);
         let (server, recovery) = (&state.stats.server, storage.recovery());
         server.dbinittime.record(microseconds(begun.elapsed()), 1);
+        server.startup_snap_load_time.record(microseconds(recovery.snapshot_time), 1);
+        server.startup_txns_load_time.record(microseconds(recovery.replay_time), 1);
         server.startup_txns_loaded.record(recovery.replayed, 1);
         server.digest_mismatches_count.store(recovery.digest_mismatches, Ordering::Relaxed);
         set_gauges_on_scrape(&state);

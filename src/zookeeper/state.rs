@@ -96,7 +96,8 @@ impl State {
     ) -> Self {
         let stats = Stats::new();
         State {
-            queue: Queue::new(config.global_outstanding_limit),
+            queue: Queue::new(config.global_outstanding_limit)
+                .with_batches_of(config.request_throttle.max_requests),
             large_requests: LargeRequests::new(
                 config.large_request_threshold,
                 config.large_request_max_bytes,
@@ -149,9 +150,21 @@ impl State {
 
     /// Whether a client may open a session now (`renew`: take one up again).
     pub fn admits_session(&self, renew: bool) -> bool {
-        self.throttle
-            .as_ref()
-            .is_none_or(|throttle| throttle.lock().admit(renew, self.now_ms(), rand::random()))
+        let server = &self.stats.server;
+        let deficit = match &self.throttle {
+            None => 0,
+            Some(throttle) => {
+                let mut throttle = throttle.lock();
+                if !throttle.admit(renew, self.now_ms(), rand::random()) {
+                    server.connection_rejected.fetch_add(1, Ordering::Relaxed);
+                    return false;
+                }
+                throttle.deficit()
+            }
+        };
+        server.connection_token_deficit.record(deficit, 1);
+        server.connection_request_count.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// The probability with which a client is refused at random when it opens a session.
@@ -188,9 +201,11 @@ impl State {
         &self,
         peer: SocketAddr,
         socket: Option<OwnedWriteHalf>,
+        by_secure_port: bool,
     ) -> Arc<ConnectionHandle> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let handle = Arc::new(ConnectionHandle::new(id, peer, socket, self.output.clone()));
+        let handle = ConnectionHandle::new(id, peer, socket, self.output.clone());
+        let handle = Arc::new(handle.by_port(by_secure_port));
         self.connections.lock().insert(id, Arc::clone(&handle));
         if self.draining.load(Ordering::Acquire) {
             handle.close();

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
 
-pub use self::server::{Count, Namespaces, Responses, ServerMetrics, microseconds, namespace_of};
+pub use self::server::{
+    Count, Namespaces, Responses, ServerMetrics, Unit, microseconds, namespace_of,
+};
 pub use self::summary::{Distribution, Figures, Summary, quantile};
 use super::proto::OpCode;
 
@@ -41,7 +43,6 @@ pub struct Stats {
     pub tls_handshakes_completed: Counter,
     pub tls_handshakes_failed: Counter,
     pub tls_handshakes_refused: Counter,
-    pub latency: Latency,
     /// What has ZooKeeper's own names.
     pub server: ServerMetrics,
 }
@@ -64,7 +65,7 @@ pub struct Gauges {
 
 impl std::fmt::Debug for Stats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stats").field("latency", &self.latency).finish_non_exhaustive()
+        f.debug_struct("Stats").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
@@ -107,7 +108,6 @@ impl Stats {
             tls_handshakes_completed: handshakes("completed"),
             tls_handshakes_failed: handshakes("failed"),
             tls_handshakes_refused: handshakes("refused"),
-            latency: Latency::default(),
             server: ServerMetrics::default(),
         }
     }
@@ -115,17 +115,27 @@ impl Stats {
     /// `srst`: latencies, packets and ZooKeeper's own metrics begin at zero again. Ours do not:
     /// Prometheus counts from their differences.
     pub fn reset(&self) {
-        self.latency.reset();
         self.packets_received.store(0, Ordering::Relaxed);
         self.packets_sent.store(0, Ordering::Relaxed);
         self.server.reset();
     }
 
-    /// A batch was written to the log and fsynced, which took `duration`; longer than `threshold` is a
-    /// warning.
-    pub fn fsynced(&self, duration: Duration, threshold: Duration) {
+    /// So many requests were checked and made transactions, which took `duration` in all.
+    pub fn prepared(&self, requests: usize, duration: Duration) {
+        let requests = requests as u64;
+        self.server.prep_process_time.record(microseconds(duration) / requests.max(1), requests);
+    }
+
+    /// A batch of so many transactions was written to the log and fsynced, which took `duration`; longer
+    /// than `threshold` is a warning.
+    pub fn fsynced(&self, transactions: usize, duration: Duration, threshold: Duration) {
         self.fsync_duration.record(duration.as_secs_f64());
-        self.server.fsynctime.record(microseconds(duration), 1);
+        let (server, us, transactions) =
+            (&self.server, microseconds(duration), transactions as u64);
+        server.fsynctime.record(us, 1);
+        server.sync_processor_queue_flush_time_ms.record(us, 1);
+        server.sync_process_time.record(us / transactions.max(1), transactions);
+        server.sync_processor_request_queued.fetch_add(transactions, Ordering::Relaxed);
         self.longest_fsync_us.fetch_max(microseconds(duration), Ordering::Relaxed);
         if duration > threshold {
             self.server.fsync_threshold_exceed_count.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +148,9 @@ impl Stats {
         let transactions = transactions as u64;
         if transactions > 0 {
             self.server.sync_processor_batch_size.record(transactions, 1);
-            self.server.propagation_latency.record(microseconds(duration), transactions);
+            let us = microseconds(duration);
+            self.server.propagation_latency.record(us, transactions);
+            self.server.sync_processor_queue_and_flush_time_ms.record(us, transactions);
         }
     }
 
@@ -228,25 +240,11 @@ fn describe() {
     describe_gauge!("doorkeeper_zookeeper_snapshot_bytes", Unit::Bytes, "Snapshots on disk.");
 }
 
-/// The least, mean and greatest latency since the start, as `srvr` shows them in milliseconds.
-#[derive(Debug, Default)]
-pub struct Latency(Summary);
-
-impl Latency {
-    /// `count` requests took `each`.
-    pub fn record(&self, each: Duration, count: u64) {
-        self.0.record(microseconds(each), count);
-    }
-
-    /// Whole milliseconds, a mean with four digits after the point, whole milliseconds.
+impl Figures {
+    /// Of latencies: the least, mean and greatest as `srvr` shows them: whole milliseconds, a mean with
+    /// four digits after the point, whole milliseconds.
     pub fn min_mean_max_ms(&self) -> (u64, f64, u64) {
-        let figures = self.0.figures();
-        let mean = (figures.mean() * 10.0).round() / 10_000.0;
-        (figures.min / 1_000, mean, figures.max / 1_000)
-    }
-
-    /// Forgets everything.
-    pub fn reset(&self) {
-        self.0.reset();
+        let mean = (self.mean() * 10.0).round() / 10_000.0;
+        (self.min / 1_000, mean, self.max / 1_000)
     }
 }

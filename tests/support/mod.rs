@@ -54,6 +54,9 @@ fn command<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Command {
     command
         .args(arguments)
         .env_remove("RUST_LOG")
+        .env_remove("SERVER_JVMFLAGS")
+        .env_remove("JVMFLAGS")
+        .env_remove("KAFKA_OPTS")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -91,12 +94,20 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `run` with the arguments and waits until every role serves.
     pub(crate) fn start<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Server {
+        Server::start_with_variables(arguments, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with_variables<S: AsRef<std::ffi::OsStr>>(
+        arguments: &[S],
+        variables: &[(&str, &str)],
+    ) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let mut all: Vec<std::ffi::OsString> = vec!["run".into()];
         all.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
         all.push("--ready-file".into());
         all.push(dir.path().join("ready").into());
-        let mut child = command(&all).spawn().unwrap();
+        let mut child = command(&all).envs(variables.iter().copied()).spawn().unwrap();
         let watchdog = Some(Watchdog::new(&child));
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut banner = String::new();

@@ -339,7 +339,7 @@ mod tests {
             ("listener.name.external.max.connections", Use::Unused),
             ("host.name", Use::Unused),
             ("group.1", Use::Idle("they are for the members of an ensemble")),
-            ("ssl.quorum.keyStore.location", Use::Idle("they are for the members of an ensemble")),
+            ("ssl.quorum.clientAuth", Use::Idle("they are for the members of an ensemble")),
             ("group.initial.rebalance.delay.ms", Use::Unused),
         ] {
             assert_eq!(known(name).first().map(|known| known.used), Some(used), "{name}");

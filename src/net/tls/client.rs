@@ -82,11 +82,7 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if let Some(old) = version1::parse(certificate) {
-            let version = ProtocolVersion::TLSv1_2;
-            return version1::check_handshake(version, message, &old, signature, &self.algorithms);
-        }
-        self.chains.verify_tls12_signature(message, certificate, signature)
+        self.check_handshake(ProtocolVersion::TLSv1_2, message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -95,11 +91,7 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if let Some(old) = version1::parse(certificate) {
-            let version = ProtocolVersion::TLSv1_3;
-            return version1::check_handshake(version, message, &old, signature, &self.algorithms);
-        }
-        self.chains.verify_tls13_signature(message, certificate, signature)
+        self.check_handshake(ProtocolVersion::TLSv1_3, message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -107,7 +99,28 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
-fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+impl Verifier {
+    /// Whether a handshake was signed with the certificate's key.
+    fn check_handshake(
+        &self,
+        version: ProtocolVersion,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match version1::parse(certificate) {
+            Some(old) => {
+                version1::check_handshake(version, message, &old, signature, &self.algorithms)
+            }
+            None if version == ProtocolVersion::TLSv1_3 => {
+                self.chains.verify_tls13_signature(message, certificate, signature)
+            }
+            None => self.chains.verify_tls12_signature(message, certificate, signature),
+        }
+    }
+}
+
+pub(super) fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let bad = |reason| Err(Error::InvalidCertificate(reason));
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return bad(CertificateError::BadEncoding);

@@ -28,6 +28,10 @@ use self::store::StoreConfig;
 pub use self::store::{StoreError, StoreKind};
 use crate::limits;
 
+/// The first byte of a TLS connection: a record of the kind "handshake". Neither a ZooKeeper client,
+/// whose first byte is the highest of a length or a letter, nor an HTTP client begins with it.
+pub const TLS_HANDSHAKE: u8 = 22;
+
 /// A client's connection after its handshake.
 pub type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 
@@ -108,6 +112,17 @@ impl TlsServer {
         let stamps = Mutex::new(reload::stamps(&config));
         let current = ArcSwap::new(server_config(&config)?);
         Ok(TlsServer { config, current, stamps })
+    }
+
+    /// The same on a thread that may wait for a disk, and for a password's many rounds.
+    ///
+    /// # Errors
+    /// As for [`TlsServer::new`].
+    pub async fn read(config: TlsConfig) -> Result<Arc<TlsServer>, TlsError> {
+        let path = config.key_store.path.clone();
+        let read = tokio::task::spawn_blocking(move || TlsServer::new(config)).await;
+        read.unwrap_or_else(|error| Err(TlsError::Unusable { path, reason: error.to_string() }))
+            .map(Arc::new)
     }
 
     /// Reads the stores anew: connections from now on use them, those that are open go on.

@@ -102,9 +102,14 @@ pub(super) fn check_handshake(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SigningKey as _};
     use rustls::crypto::aws_lc_rs;
+    use rustls_pki_types::UnixTime;
 
+    use super::super::client;
     use super::*;
 
     const SEQUENCE: u8 = 0x30;
@@ -176,6 +181,44 @@ mod tests {
         assert!(parse(&trusted).is_none(), "of version 3");
         // An end entity that signs is no authority.
         check_issuer(&parsed, std::slice::from_ref(&certificate), &algorithms).unwrap_err();
+    }
+
+    #[test]
+    fn it_is_good_for_its_time_alone() {
+        let (trusted, issuer) = authority("ours");
+        let certificate = version1(&issuer);
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = client::verifier(vec![trusted], true, provider).unwrap();
+        // rcgen's are good from 1975 to 4096.
+        let at = |year: u64| {
+            let seconds = (year - 1970) * 31_556_952;
+            let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+            verifier.verify_client_cert(&certificate, &[], now).map(|_| ())
+        };
+        assert_eq!(at(2026), Ok(()));
+        assert_eq!(at(4100), Err(Error::InvalidCertificate(CertificateError::Expired)));
+        assert_eq!(at(1971), Err(Error::InvalidCertificate(CertificateError::NotValidYet)));
+    }
+
+    #[test]
+    fn whatever_stands_in_a_byte_nothing_panics() {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        let (_, issuer) = authority("ours");
+        let certificate = version1(&issuer);
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+        for place in 0..certificate.len() {
+            for value in 0..=u8::MAX {
+                let mut changed = certificate.to_vec();
+                changed[place] = value;
+                let changed = CertificateDer::from(changed);
+                let _ = client::check_validity(&changed, now);
+                if let Some(parsed) = parse(&changed) {
+                    check_issuer(&parsed, &[], &algorithms).unwrap_err();
+                }
+            }
+            let prefix = CertificateDer::from(certificate[..place].to_vec());
+            client::check_validity(&prefix, now).unwrap_err();
+        }
     }
 
     #[test]

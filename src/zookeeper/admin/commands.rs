@@ -161,10 +161,14 @@ const ENTRY_BYTES: usize = 512;
 
 /// The connections of the client port, and those of the secure one.
 fn connections(state: &State, brief: bool) -> (Value, Value) {
-    let all = facts::connections(state);
-    let some = all.iter().take(COMMAND_OUTPUT_BYTES_MAX / ENTRY_BYTES);
-    let plain: Vec<Value> = some.map(|connection| connection_info(connection, brief)).collect();
-    (Value::Array(plain), json!([]))
+    let (secure, plain): (Vec<_>, Vec<_>) = facts::connections(state)
+        .into_iter()
+        .take(COMMAND_OUTPUT_BYTES_MAX / ENTRY_BYTES)
+        .partition(|connection| connection.came_by_secure_port());
+    let told = |connections: Vec<Arc<ConnectionHandle>>| {
+        connections.iter().map(|connection| connection_info(connection, brief)).collect()
+    };
+    (told(plain), told(secure))
 }
 
 fn connection_info(connection: &Arc<ConnectionHandle>, brief: bool) -> Value {
@@ -267,7 +271,7 @@ fn monitor(state: &State) -> Value {
 }
 
 fn server_stats(state: &State) -> Value {
-    let (min, mean, max) = state.stats.latency.min_mean_max_ms();
+    let (min, mean, max) = state.stats.server.latency().min_mean_max_ms();
     let (received, sent) = facts::packets(state);
     let (data, logs) = facts::directory_sizes(state);
     let (zxid, nodes) = {
@@ -280,7 +284,9 @@ fn server_stats(state: &State) -> Value {
         "min_buffer_size": min_response,
         "max_buffer_size": max_response,
     });
-    let slow = state.stats.server.fsync_threshold_exceed_count.load(Ordering::Relaxed);
+    let server = &state.stats.server;
+    let (local, remote) = (&server.non_mtls_local_conn_count, &server.non_mtls_remote_conn_count);
+    let slow = server.fsync_threshold_exceed_count.load(Ordering::Relaxed);
     json!({
         "version": VERSION,
         "read_only": false,
@@ -301,8 +307,8 @@ fn server_stats(state: &State) -> Value {
             "num_alive_client_connections": state.connections.lock().len(),
             "uptime": milliseconds(state.uptime()),
             "auth_failed_count": state.stats.auth_failures.load(Ordering::Relaxed),
-            "non_mtlsremote_conn_count": 0,
-            "non_mtlslocal_conn_count": 0,
+            "non_mtlsremote_conn_count": remote.load(Ordering::Relaxed),
+            "non_mtlslocal_conn_count": local.load(Ordering::Relaxed),
         },
         "client_response": responses,
         "node_count": nodes,

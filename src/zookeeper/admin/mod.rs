@@ -10,12 +10,13 @@ mod snapshot;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State as Shared};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
@@ -24,28 +25,35 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{AdminConfig, CoordinatorConfig};
 use crate::limits;
-use crate::net::{self, BindError, HttpListener, HttpPeer};
+use crate::net::tls::TlsServer;
+use crate::net::{self, HttpListener, HttpPeer, Https};
+use crate::zookeeper::server::StartError;
 use crate::zookeeper::state::State;
+use crate::zookeeper::stats::Count;
 
 /// The two endpoints' sockets, bound before data is touched.
 #[derive(Debug, Default)]
 pub struct Endpoints {
     admin: Option<(TcpListener, AdminConfig)>,
+    tls: Option<Arc<TlsServer>>,
     metrics: Option<TcpListener>,
 }
 
 impl Endpoints {
-    /// Listens where the configuration says.
+    /// Reads the certificates and listens where the configuration says.
     ///
     /// # Errors
-    /// An address that was asked for can't be listened on. The AdminServer's default port is one
-    /// that many programs like: if it is busy, that is a warning.
-    pub fn bind(config: &CoordinatorConfig) -> Result<Endpoints, BindError> {
+    /// Certificates that can't be used, or an address that was asked for can't be listened on. The
+    /// AdminServer's default port is one that many programs like: if it is busy, that is a warning.
+    pub async fn bind(config: &CoordinatorConfig) -> Result<Endpoints, StartError> {
         let mut endpoints = Endpoints::default();
         if let Some(admin) = &config.admin {
+            if let Some(tls) = admin.tls.clone() {
+                endpoints.tls = Some(TlsServer::read(tls).await?);
+            }
             match net::bind(&admin.address) {
                 Ok(listener) => endpoints.admin = Some((listener, admin.clone())),
-                Err(error) if admin.address_given => return Err(error),
+                Err(error) if admin.address_given => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(%error, "no AdminServer (admin.serverPort sets another port)");
                 }
@@ -66,7 +74,16 @@ impl Endpoints {
     /// Serves both until `stop`.
     pub fn serve(self, state: &Arc<State>, stop: &CancellationToken) {
         if let Some((listener, config)) = self.admin {
-            let listener = HttpListener::new(listener, config.idle_timeout).alive_while_reading();
+            let https = match self.tls {
+                None => Https::Off,
+                Some(tls) => {
+                    tokio::spawn(Arc::clone(&tls).reload_on_change(stop.clone()));
+                    https(tls, config.plain_too, state)
+                }
+            };
+            let listener = HttpListener::new(listener, config.idle_timeout)
+                .alive_while_reading()
+                .with_https(https);
             let admin = Arc::new(Admin {
                 state: Arc::clone(state),
                 snapshots: RateLimit::new(config.rate_limit_interval),
@@ -80,6 +97,17 @@ impl Endpoints {
             run(metrics_page::router(Arc::clone(state)), listener, stop);
         }
     }
+}
+
+fn https(tls: Arc<TlsServer>, plain_too: bool, state: &Arc<State>) -> Https {
+    if !plain_too {
+        return Https::Only(tls);
+    }
+    let state = Arc::clone(state);
+    let counted = move || {
+        state.stats.server.insecure_admin_count.fetch_add(1, Ordering::Relaxed);
+    };
+    Https::Either(tls, Arc::new(counted))
 }
 
 fn run(router: Router, listener: HttpListener, stop: &CancellationToken) {
@@ -100,6 +128,31 @@ struct Admin {
     config: AdminConfig,
     snapshots: RateLimit,
     restores: RateLimit,
+}
+
+impl Admin {
+    /// Whether `snapshot` or `restore` may run now, if it is `enabled`; else what is answered. Uses
+    /// beyond the limit are counted in `refused`.
+    fn may_run(
+        &self,
+        command: &'static str,
+        enabled: bool,
+        limit: &RateLimit,
+        refused: &Count,
+    ) -> Result<(), StatusCode> {
+        if !enabled {
+            tracing::warn!("{command} is disabled by admin.{command}.enabled");
+            Err(StatusCode::SERVICE_UNAVAILABLE)
+        } else if !self.state.config.serialize_last_zxid {
+            tracing::warn!("{command} needs serializeLastProcessedZxid.enabled");
+            Err(StatusCode::INTERNAL_SERVER_ERROR)
+        } else if !limit.allows(Instant::now()) {
+            refused.fetch_add(1, Ordering::Relaxed);
+            Err(StatusCode::TOO_MANY_REQUESTS)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// One use in an interval (`RateLimiter`).
@@ -124,11 +177,24 @@ impl RateLimit {
     }
 }
 
+/// What `SecureRequestCustomizer` tells browsers, for `JettyAdminServer`'s day.
+const STRICT_TRANSPORT_SECURITY: HeaderValue =
+    HeaderValue::from_static("max-age=86400; includeSubDomains");
+
 async fn answer(
     Shared(admin): Shared<Arc<Admin>>,
-    ConnectInfo(HttpPeer(peer)): ConnectInfo<HttpPeer>,
+    ConnectInfo(peer): ConnectInfo<HttpPeer>,
     request: Request,
 ) -> Response {
+    let mut response = respond(&admin, peer.address, request).await;
+    if peer.is_secure() {
+        let headers = response.headers_mut();
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT_SECURITY);
+    }
+    response
+}
+
+async fn respond(admin: &Admin, peer: SocketAddr, request: Request) -> Response {
     let path = request.uri().path();
     let below = path.strip_prefix(admin.config.command_url.as_str());
     let Some(rest) = below.filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
@@ -159,8 +225,8 @@ async fn answer(
     }
     let query = query_of(request.uri().query().unwrap_or_default());
     match command {
-        "snapshot" => snapshot::answer(&admin, &query).await,
-        "restore" => restore::answer(&admin, request.into_body()).await,
+        "snapshot" => snapshot::answer(admin, &query).await,
+        "restore" => restore::answer(admin, request.into_body()).await,
         _ => json(StatusCode::OK, command, commands::run(command, &query, &admin.state)),
     }
 }

@@ -25,17 +25,10 @@ const PIECES_WAITING: usize = 8;
 pub(super) async fn answer(admin: &Admin, body: Body) -> Response {
     let metrics = &admin.state.stats.server;
     let plain = |status| json(status, COMMAND, Ok(Map::new()));
-    if !admin.config.restore_enabled {
-        tracing::warn!("restore is disabled by admin.restore.enabled");
-        return plain(StatusCode::SERVICE_UNAVAILABLE);
-    }
-    if !admin.state.config.serialize_last_zxid {
-        tracing::warn!("restore needs serializeLastProcessedZxid.enabled");
-        return plain(StatusCode::INTERNAL_SERVER_ERROR);
-    }
-    if !admin.restores.allows(Instant::now()) {
-        metrics.restore_rate_limited_count.fetch_add(1, Ordering::Relaxed);
-        return plain(StatusCode::TOO_MANY_REQUESTS);
+    let refused = &metrics.restore_rate_limited_count;
+    let enabled = admin.config.restore_enabled;
+    if let Err(status) = admin.may_run(COMMAND, enabled, &admin.restores, refused) {
+        return plain(status);
     }
     let begun = Instant::now();
     match restore(admin, body).await {

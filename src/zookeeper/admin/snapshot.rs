@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -23,17 +23,10 @@ const BUSY_RETRY: Duration = Duration::from_millis(100);
 pub(super) async fn answer(admin: &Admin, query: &BTreeMap<String, String>) -> Response {
     let metrics = &admin.state.stats.server;
     let plain = |status| json(status, COMMAND, Ok(Map::new()));
-    if !admin.config.snapshot_enabled {
-        tracing::warn!("snapshot is disabled by admin.snapshot.enabled");
-        return plain(StatusCode::SERVICE_UNAVAILABLE);
-    }
-    if !admin.state.config.serialize_last_zxid {
-        tracing::warn!("snapshot needs serializeLastProcessedZxid.enabled");
-        return plain(StatusCode::INTERNAL_SERVER_ERROR);
-    }
-    if !admin.snapshots.allows(Instant::now()) {
-        metrics.snapshot_rate_limited_count.fetch_add(1, Ordering::Relaxed);
-        return plain(StatusCode::TOO_MANY_REQUESTS);
+    let refused = &metrics.snapshot_rate_limited_count;
+    let enabled = admin.config.snapshot_enabled;
+    if let Err(status) = admin.may_run(COMMAND, enabled, &admin.snapshots, refused) {
+        return plain(status);
     }
     let streaming = query.get("streaming").is_none_or(|text| text.eq_ignore_ascii_case("true"));
     match respond(admin, streaming).await {

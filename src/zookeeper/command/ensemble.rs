@@ -3,7 +3,7 @@
 //! them to be there.
 
 /// Counters.
-pub(super) const COUNTERS: [&str; 27] = [
+pub(super) const COUNTERS: [&str; 25] = [
     "add_dead_watcher_stall_time",
     "cnxn_closed_without_zk_server_running",
     "commit_count",
@@ -20,7 +20,6 @@ pub(super) const COUNTERS: [&str; 27] = [
     "proposal_count",
     "quit_leading_due_to_disloyal_voter",
     "request_commit_queued",
-    "request_throttle_wait_count",
     "requests_not_forwarded_to_commit_processor",
     "response_packet_cache_hits",
     "response_packet_cache_misses",
@@ -29,12 +28,11 @@ pub(super) const COUNTERS: [&str; 27] = [
     "revalidate_count",
     "skip_learner_request_to_next_processor_count",
     "snap_count",
-    "throttled_ops",
     "unrecoverable_error_count",
 ];
 
 /// Summaries without quantiles in `mntr`.
-pub(super) const SUMMARIES: [&str; 23] = [
+pub(super) const SUMMARIES: [&str; 24] = [
     "commit_commit_proc_req_queued",
     "commit_process_time",
     "concurrent_request_processing_in_commit_processor",
@@ -53,6 +51,7 @@ pub(super) const SUMMARIES: [&str; 23] = [
     "reads_issued_from_session_queue",
     "requests_in_session_queue",
     "session_queues_drained",
+    "socket_closing_time",
     "time_waiting_empty_pool_in_commit_processor_read_ms",
     "unavailable_time",
     "write_batch_time_in_commit_processor",

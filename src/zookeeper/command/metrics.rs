@@ -1,13 +1,15 @@
 //! ZooKeeper's metrics by their own names: collected once, shown by `mntr`, by the AdminServer's
 //! `monitor`, and on the page for Prometheus.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering;
 
 use super::{ensemble, facts};
 use crate::calendar;
+use crate::limits::NAMESPACES_MAX;
 use crate::zookeeper::state::State;
-use crate::zookeeper::stats::{Distribution, Figures, Summary, quantile};
+use crate::zookeeper::stats::{Distribution, Figures, Unit, namespace_of, quantile};
 
 /// One metric and what it is now.
 #[derive(Debug)]
@@ -27,15 +29,10 @@ pub(in crate::zookeeper) enum Value {
     Distribution(Figures, Vec<u64>),
     /// One summary for each key.
     Set(Vec<(String, Figures)>),
-}
-
-/// What a summary's figures are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::zookeeper) enum Unit {
-    /// Microseconds, shown in milliseconds.
-    Time,
-    /// Numbers of something, shown as they are.
-    Count,
+    /// One gauge for each key.
+    Gauges(Vec<(String, i64)>),
+    /// One counter for each key.
+    Counters(Vec<(String, u64)>),
 }
 
 /// Everything that is measured.
@@ -44,49 +41,28 @@ pub(in crate::zookeeper) fn collect(state: &State) -> Vec<Metric> {
     gauges(state, &mut all);
     let server = &state.stats.server;
     let mut counter = |name, value| all.push(Metric { name, value: Value::Counter(value) });
-    for (name, count) in [
-        ("bytes_received_count", &server.bytes_received_count),
-        ("connection_drop_count", &server.connection_drop_count),
-        ("connection_request_count", &server.connection_request_count),
-        ("digest_mismatches_count", &server.digest_mismatches_count),
-        ("large_requests_rejected", &server.large_requests_rejected),
-        ("restore_error_count", &server.restore_error_count),
-        ("restore_rate_limited_count", &server.restore_rate_limited_count),
-        ("sessionless_connections_expired", &server.sessionless_connections_expired),
-        ("snapshot_error_count", &server.snapshot_error_count),
-        ("snapshot_rate_limited_count", &server.snapshot_rate_limited_count),
-        ("stale_sessions_expired", &server.stale_sessions_expired),
-        ("watch_bytes", &server.watch_bytes),
-    ] {
+    for (name, count) in server.counters() {
         counter(name, count.load(Ordering::Relaxed));
     }
     counter("response_bytes", state.responses().bytes());
     for name in ensemble::COUNTERS {
         counter(name, 0);
     }
-    let mut summary = |name, summary: &Summary, unit| {
-        all.push(Metric { name, value: Value::Summary(summary.figures(), unit) });
-    };
-    summary("dbinittime", &server.dbinittime, Unit::Time);
-    summary("fsynctime", &server.fsynctime, Unit::Time);
-    summary("node_changed_watch_count", &server.node_changed_watch_count, Unit::Count);
-    summary("node_children_watch_count", &server.node_children_watch_count, Unit::Count);
-    summary("node_created_watch_count", &server.node_created_watch_count, Unit::Count);
-    summary("node_deleted_watch_count", &server.node_deleted_watch_count, Unit::Count);
-    summary("restore_time", &server.restore_time, Unit::Time);
-    summary("snapshottime", &server.snapshottime, Unit::Time);
-    summary("startup_txns_loaded", &server.startup_txns_loaded, Unit::Count);
-    summary("sync_processor_batch_size", &server.sync_processor_batch_size, Unit::Count);
+    let mut summary =
+        |name, figures, unit| all.push(Metric { name, value: Value::Summary(figures, unit) });
+    for (name, values, unit) in server.summaries() {
+        summary(name, values.figures(), unit);
+    }
     for name in ensemble::SUMMARIES {
-        summary(name, &Summary::default(), Unit::Count);
+        summary(name, Figures::default(), Unit::Count);
     }
     let mut distribution = |name, values: &Distribution| {
         let value = Value::Distribution(values.figures(), values.counts());
         all.push(Metric { name, value });
     };
-    distribution("propagation_latency", &server.propagation_latency);
-    distribution("readlatency", &server.readlatency);
-    distribution("updatelatency", &server.updatelatency);
+    for (name, values) in server.distributions() {
+        distribution(name, values);
+    }
     let nothing = Distribution::default();
     for name in ensemble::DISTRIBUTIONS {
         distribution(name, &nothing);
@@ -96,11 +72,56 @@ pub(in crate::zookeeper) fn collect(state: &State) -> Vec<Metric> {
     }
     let namespaces = server.write_per_namespace.figures();
     all.push(Metric { name: "write_per_namespace", value: Value::Set(namespaces) });
+    quotas(state, &mut all);
     all
 }
 
+/// Limits and usage of the quotas in each namespace, and how often a hard one refused something
+/// (`QuotaMetricsUtils`).
+fn quotas(state: &State, all: &mut Vec<Metric>) {
+    let mut by_namespace: BTreeMap<String, [i64; 4]> = BTreeMap::new();
+    {
+        let database = state.database.read();
+        for subject in database.tree.quota_subjects() {
+            let Some(namespace) = namespace_of(subject) else { continue };
+            let Some((limits, stats)) = database.tree.quota(subject) else { continue };
+            if by_namespace.len() >= NAMESPACES_MAX && !by_namespace.contains_key(namespace) {
+                continue;
+            }
+            let effective = |hard: i64, soft: i64| if hard > -1 { hard } else { soft };
+            let figures = [
+                effective(limits.byte_hard_limit(), limits.bytes()),
+                stats.bytes(),
+                effective(limits.count_hard_limit(), limits.count()),
+                stats.count(),
+            ];
+            let sums = by_namespace.entry(namespace.to_owned()).or_default();
+            for (sum, figure) in sums.iter_mut().zip(figures) {
+                *sum = sum.saturating_add(figure);
+            }
+        }
+    }
+    for (index, name) in [
+        "quota_bytes_limit_per_namespace",
+        "quota_bytes_usage_per_namespace",
+        "quota_count_limit_per_namespace",
+        "quota_count_usage_per_namespace",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let of = |(key, sums): (&String, &[i64; 4])| (key.clone(), sums[index]);
+        let entries = by_namespace.iter().map(of).collect();
+        all.push(Metric { name, value: Value::Gauges(entries) });
+    }
+    let exceeded = state.stats.server.quota_exceeded_error_per_namespace.figures();
+    let exceeded = exceeded.into_iter().map(|(key, figures)| (key, figures.count)).collect();
+    let name = "quota_exceeded_error_per_namespace";
+    all.push(Metric { name, value: Value::Counters(exceeded) });
+}
+
 fn gauges(state: &State, all: &mut Vec<Metric>) {
-    let (min, mean, max) = state.stats.latency.min_mean_max_ms();
+    let (min, mean, max) = state.stats.server.latency().min_mean_max_ms();
     let (received, sent) = facts::packets(state);
     let (watches, sessions) = (state.watches.lock().len(), state.sessions.lock().len());
     let [last_response, min_response, max_response] = state.responses().last_min_max();
@@ -126,6 +147,13 @@ fn gauges(state: &State, all: &mut Vec<Metric>) {
     gauge("max_latency", signed(max));
     gauge("min_client_response_size", Some(min_response));
     gauge("min_latency", signed(min));
+    let server = &state.stats.server;
+    for (name, count) in [
+        ("non_mtls_local_conn_count", &server.non_mtls_local_conn_count),
+        ("non_mtls_remote_conn_count", &server.non_mtls_remote_conn_count),
+    ] {
+        gauge(name, signed(count.load(Ordering::Relaxed)));
+    }
     gauge("num_alive_connections", signed(state.connections.lock().len()));
     gauge("open_file_descriptor_count", open_files.and_then(signed));
     gauge("outstanding_requests", signed(state.queue.outstanding()));
@@ -137,7 +165,8 @@ fn gauges(state: &State, all: &mut Vec<Metric>) {
     gauge("watch_count", signed(watches));
     gauge("znode_count", signed(nodes));
     all.push(Metric { name: "avg_latency", value: Value::Fraction(mean) });
-    all.push(Metric { name: "connection_drop_probability", value: Value::Fraction(0.0) });
+    let drop = state.connection_drop_probability();
+    all.push(Metric { name: "connection_drop_probability", value: Value::Fraction(drop) });
 }
 
 fn signed(number: impl TryInto<i64>) -> Option<i64> {
@@ -172,6 +201,12 @@ impl Metric {
                     show_figures(&format!("{key}_{name}"), figures, Unit::Count, &mut show);
                 }
             }
+            Value::Gauges(entries) => {
+                entries.iter().for_each(|(key, value)| show(&format!("{key}_{name}"), value));
+            }
+            Value::Counters(entries) => {
+                entries.iter().for_each(|(key, value)| show(&format!("{key}_{name}"), value));
+            }
         }
     }
 
@@ -180,8 +215,8 @@ impl Metric {
     pub(in crate::zookeeper) fn render(&self, recent: Option<&[u64]>, page: &mut String) {
         let name = self.name;
         let kind = match &self.value {
-            Value::Gauge(_) | Value::Fraction(_) => "gauge",
-            Value::Counter(_) => "counter",
+            Value::Gauge(_) | Value::Fraction(_) | Value::Gauges(_) => "gauge",
+            Value::Counter(_) | Value::Counters(_) => "counter",
             Value::Summary(..) | Value::Distribution(..) | Value::Set(_) => "summary",
         };
         let _ = writeln!(page, "# HELP {name} {name}\n# TYPE {name} {kind}");
@@ -200,8 +235,17 @@ impl Metric {
             }
             Value::Set(entries) => {
                 for (key, figures) in entries {
-                    let label = format!("{{key=\"{}\"}}", escaped(key));
-                    totals(page, name, &label, figures, Unit::Count);
+                    totals(page, name, &label(key), figures, Unit::Count);
+                }
+            }
+            Value::Gauges(entries) => {
+                for (key, value) in entries {
+                    let _ = writeln!(page, "{name}{} {value}", label(key));
+                }
+            }
+            Value::Counters(entries) => {
+                for (key, value) in entries {
+                    let _ = writeln!(page, "{name}{} {value}", label(key));
                 }
             }
         }
@@ -239,9 +283,10 @@ fn milliseconds(us: u64) -> f64 {
     us as f64 / 1_000.0
 }
 
-/// A label's value: clients make names of znodes up.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+/// The label of a key: clients make names of znodes up, and so break out of no quotes.
+fn label(key: &str) -> String {
+    let escaped = key.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("{{key=\"{escaped}\"}}")
 }
 
 #[cfg(test)]

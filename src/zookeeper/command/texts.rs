@@ -18,7 +18,7 @@ pub(super) fn server(state: &State, with_clients: bool) -> String {
         text.push_str(&lists::clients(&connections));
         text.push('\n');
     }
-    let (min, mean, max) = state.stats.latency.min_mean_max_ms();
+    let (min, mean, max) = state.stats.server.latency().min_mean_max_ms();
     let (received, sent) = facts::packets(state);
     let (zxid, nodes) = {
         let database = state.database.read();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::calendar;
 use crate::zookeeper::proto::OpCode;
-use crate::zookeeper::stats::Latency;
+use crate::zookeeper::stats::{Summary, microseconds};
 
 /// No request yet, or none since `crst`.
 const NONE: u8 = u8::MAX;
@@ -22,7 +22,7 @@ pub struct Activity {
     zxid: AtomicI64,
     answered_ms: AtomicU64,
     latency_ms: AtomicU64,
-    latency: Latency,
+    latency: Summary,
 }
 
 /// The same at one moment.
@@ -50,7 +50,7 @@ impl Activity {
             zxid: AtomicI64::new(-1),
             answered_ms: AtomicU64::new(0),
             latency_ms: AtomicU64::new(0),
-            latency: Latency::default(),
+            latency: Summary::default(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Activity {
         self.zxid.store(zxid, Ordering::Relaxed);
         self.answered_ms.store(now_ms, Ordering::Relaxed);
         self.latency_ms.store(calendar::milliseconds(took), Ordering::Relaxed);
-        self.latency.record(took, count);
+        self.latency.record(microseconds(took), count);
     }
 
     /// `crst`.
@@ -88,7 +88,7 @@ impl Activity {
 
     /// What is known now.
     pub fn seen(&self) -> Seen {
-        let (min_latency, mean, max_latency) = self.latency.min_mean_max_ms();
+        let (min_latency, mean, max_latency) = self.latency.figures().min_mean_max_ms();
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -128,6 +128,10 @@ pub struct ConnectionHandle {
     outbox: Mutex<Outbox>,
     pending: AtomicUsize,
     gone: AtomicBool,
+    /// A request of it was dropped: none behind that one may be carried out.
+    invalid: AtomicBool,
+    /// Whether it came by the port for TLS alone.
+    by_secure_port: bool,
     touched: AtomicBool,
     courier: Option<Arc<Courier>>,
     received: AtomicU64,
@@ -160,11 +164,24 @@ impl ConnectionHandle {
             outbox: Mutex::new(Outbox::new(socket, output)),
             pending: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
+            invalid: AtomicBool::new(false),
+            by_secure_port: false,
             touched: AtomicBool::new(false),
             courier: Courier::of_this_thread(),
             received: AtomicU64::new(0),
             activity: Activity::new(calendar::now_ms()),
         }
+    }
+
+    /// The same, of a client that came by the port for TLS alone, or by another.
+    #[must_use]
+    pub fn by_port(self, secure: bool) -> Self {
+        ConnectionHandle { by_secure_port: secure, ..self }
+    }
+
+    /// Whether it came by the port for TLS alone.
+    pub fn came_by_secure_port(&self) -> bool {
+        self.by_secure_port
     }
 
     /// Its number, unique in this process; as a watcher it has the same one.
@@ -277,6 +294,17 @@ impl ConnectionHandle {
         answers.bytes.clear();
         answers.sizes = Responses::default();
         answers.closing = false;
+    }
+
+    /// A request of it is not carried out: nothing more is, and it is closed.
+    pub fn invalidate(&self) {
+        self.invalid.store(true, Ordering::Release);
+        self.cut_off();
+    }
+
+    /// Whether that has happened.
+    pub fn is_invalid(&self) -> bool {
+        self.invalid.load(Ordering::Acquire)
     }
 
     /// Closes it as soon as everything in the outbox is sent.

@@ -42,8 +42,6 @@ impl Connection {
         };
         self.state.stats.packets_received.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.handle.count_received(1);
-        let server = &self.state.stats.server;
-        server.connection_request_count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if !self.state.admits_session(request.session_id != 0) {
             tracing::debug!("closed: too many clients open sessions at once");
             return self.finish();

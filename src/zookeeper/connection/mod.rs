@@ -83,13 +83,14 @@ async fn open(
     security: Security,
     stop: CancellationToken,
 ) -> Option<(Stream, Connection)> {
+    let by_secure_port = matches!(security, Security::Tls(_));
     let stream = TcpStream::from_std(stream).ok()?;
     let opened = tokio::select! {
         () = stop.cancelled() => return None,
         opened = security.open(stream, peer, &state) => opened,
     };
     let Opened { stream, writing, identities } = opened?;
-    let handle = state.open_connection(peer, writing);
+    let handle = state.open_connection(peer, writing, by_secure_port);
     if let Some(identities) = identities {
         handle.set_identities(identities);
     }

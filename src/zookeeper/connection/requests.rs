@@ -319,7 +319,6 @@ impl<'a> Burst<'a> {
         if self.answered > 0 {
             stats.packets_sent.fetch_add(self.answered, Ordering::Relaxed);
             let elapsed = self.received.elapsed();
-            stats.latency.record(elapsed, self.answered);
             stats.server.readlatency.record(microseconds(elapsed), self.answered);
             if let Some((op, xid)) = self.last {
                 let now = self.state.ms_at(self.received);

@@ -10,13 +10,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 use super::stream::Stream;
 use crate::limits;
-use crate::net::tls::{self, TlsServer};
+use crate::net::tls::{self, TLS_HANDSHAKE, TlsServer};
 use crate::zookeeper::auth::{Identities, identities_of_peer};
 use crate::zookeeper::state::State;
-
-/// The first byte of a TLS connection: a record of the kind "handshake". A ZooKeeper client's first
-/// byte is the highest of a length, or a letter.
-const TLS_HANDSHAKE: u8 = 22;
 
 /// What a listener speaks.
 #[derive(Debug, Clone)]
@@ -47,7 +43,7 @@ impl Security {
         state: &State,
     ) -> Option<Opened> {
         match self {
-            Security::Plain => Some(plain(stream)),
+            Security::Plain => Some(plain(stream, peer, state)),
             Security::Tls(server) => secure(&server, stream, peer, state).await,
             Security::Either(server) => {
                 let mut first = [0];
@@ -56,7 +52,7 @@ impl Security {
                     Ok(Ok(1)) if first[0] == TLS_HANDSHAKE => {
                         secure(&server, stream, peer, state).await
                     }
-                    Ok(Ok(1)) => Some(plain(stream)),
+                    Ok(Ok(1)) => Some(plain(stream, peer, state)),
                     _ => {
                         tracing::debug!(%peer, "the client sent nothing");
                         None
@@ -67,7 +63,14 @@ impl Security {
     }
 }
 
-fn plain(stream: TcpStream) -> Opened {
+fn plain(stream: TcpStream, peer: SocketAddr, state: &State) -> Opened {
+    let server = &state.stats.server;
+    let count = if peer.ip().is_loopback() {
+        &server.non_mtls_local_conn_count
+    } else {
+        &server.non_mtls_remote_conn_count
+    };
+    count.fetch_add(1, Ordering::Relaxed);
     let (stream, writing) = Stream::plain(stream);
     Opened { stream, writing: Some(writing), identities: None }
 }
@@ -80,6 +83,7 @@ async fn secure(
 ) -> Option<Opened> {
     let Some(_place) = Handshake::begin(state) else {
         state.stats.tls_handshakes_refused.increment(1);
+        state.stats.server.tls_handshake_exceeded.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(%peer, "too many TLS handshakes at once");
         return None;
     };
@@ -87,6 +91,7 @@ async fn secure(
         Ok(stream) => stream,
         Err(error) => {
             state.stats.tls_handshakes_failed.increment(1);
+            state.stats.server.unsuccessful_handshake.fetch_add(1, Ordering::Relaxed);
             state.stats.auth_failures.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%peer, %error, "no TLS connection");
             return None;

@@ -54,6 +54,11 @@ impl Throttle {
         true
     }
 
+    /// The tokens that are missing from a full bucket.
+    pub fn deficit(&self) -> u64 {
+        self.config.tokens - self.tokens
+    }
+
     /// The probability with which a client is refused at random.
     pub fn drop_probability(&self) -> f64 {
         self.drop
@@ -115,6 +120,7 @@ mod tests {
         assert!(throttle.admit(false, 0, 0.9));
         assert!(throttle.admit(true, 0, 0.9));
         assert!(throttle.admit(true, 0, 0.9));
+        assert_eq!(throttle.deficit(), 7);
         assert!(!throttle.admit(false, 0, 0.9));
     }
 

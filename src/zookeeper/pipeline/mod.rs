@@ -4,6 +4,7 @@
 
 pub mod control;
 pub mod queue;
+mod throttle;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 use self::control::Control;
 use self::queue::{Job, Task};
+use self::throttle::Throttle;
 use super::acl;
 use super::audit::Audited;
 use super::connection::answers::Answers;
@@ -59,6 +61,7 @@ pub struct Pipeline {
     storage: Storage,
     snapshots: super::snapshots::Snapshots,
     failed: watch::Sender<Option<String>>,
+    throttle: Throttle,
     digest_enabled: bool,
     changes: Vec<Change>,
     told: Vec<WatcherId>,
@@ -83,6 +86,7 @@ impl Pipeline {
     pub fn new(state: Arc<State>, storage: Storage, failed: watch::Sender<Option<String>>) -> Self {
         let snapshots = super::snapshots::Snapshots::new(Arc::clone(&state), &storage);
         Pipeline {
+            throttle: Throttle::new(state.config.request_throttle),
             digest_enabled: state.config.digest_enabled,
             state,
             storage,
@@ -112,6 +116,8 @@ impl Pipeline {
     pub fn run(mut self) {
         let mut batch = Vec::new();
         while self.state.queue.take(&mut batch) {
+            self.now = Instant::now();
+            self.throttle.sift(&mut batch, &self.state, self.now);
             let controls = control::take_out(&mut batch);
             if let Err(error) = self.batch(&mut batch, controls) {
                 tracing::error!(%error, "the transaction log can't be written: no more writes");
@@ -132,15 +138,19 @@ impl Pipeline {
         #[allow(clippy::cast_precision_loss, reason = "a batch is small")]
         state.stats.batch_size.record(requests as f64);
 
-        let begun = Instant::now();
+        let begun = self.now;
         let plans = self.prepare(batch)?;
-        if plans.iter().any(|plan| matches!(plan, Plan::Transaction(_))) {
-            let started = Instant::now();
+        let prepared = Instant::now();
+        state.stats.prepared(plans.len(), prepared.duration_since(begun));
+        let transactions = plans.iter().filter(|plan| matches!(plan, Plan::Transaction(_))).count();
+        if transactions > 0 {
             self.storage.commit()?;
-            state.stats.fsynced(started.elapsed(), state.config.fsync_warning_threshold);
         }
         self.now = Instant::now();
-        let transactions = plans.iter().filter(|plan| matches!(plan, Plan::Transaction(_))).count();
+        if transactions > 0 {
+            let took = self.now.duration_since(prepared);
+            state.stats.fsynced(transactions, took, state.config.fsync_warning_threshold);
+        }
         state.stats.batch_done(transactions, self.now.duration_since(begun));
         let mut database = state.database.write();
         let mut audited = std::mem::take(&mut self.audited).into_iter();
@@ -212,6 +222,11 @@ impl Pipeline {
             if self.state.audit.get().is_some() {
                 self.audited.push(Audited::of(&job.task));
             }
+            if self.throttle.refuses(job, self.now) {
+                self.state.stats.server.throttled_ops.fetch_add(1, Ordering::Relaxed);
+                plans.push(Plan::Refuse(ErrorCode::ThrottledOp));
+                continue;
+            }
             let prepared = match &mut job.task {
                 Task::Write(request) => prep.write(std::mem::take(request), &caller),
                 Task::Malformed if job.op == Some(OpCode::Multi) => prep.malformed_multi(&caller),
@@ -239,7 +254,11 @@ impl Pipeline {
                 }
                 Task::CloseSession => {
                     job.session.set_closing();
-                    prep.close_session(job.session.id(), job.xid)
+                    let begun = Instant::now();
+                    let prepared = prep.close_session(job.session.id(), job.xid);
+                    let took = microseconds(begun.elapsed());
+                    self.state.stats.server.close_session_prep_time.record(took, 1);
+                    prepared
                 }
                 Task::Sweep(path) => {
                     let never_used_ms = self.state.config.container_max_never_used_ms;
@@ -253,6 +272,9 @@ impl Pipeline {
             let digest = self.digest_enabled.then_some(prepared.digest);
             self.storage.append(&prepared.header, &prepared.txn, digest)?;
             plans.push(Plan::Transaction(prepared));
+        }
+        for path in prep.take_quota_exceeded() {
+            self.state.stats.server.quota_exceeded_error_per_namespace.record(&path, 0);
         }
         if let Some(excess) = prep.take_quota_warning()
             && self.quota_warned.is_none_or(|at| at.elapsed() > limits::QUOTA_WARNING_INTERVAL)
@@ -308,20 +330,21 @@ impl Pipeline {
     fn account(&self, job: &Job, plan: &Plan, zxid: i64, code: Option<ErrorCode>) {
         let stats = &self.state.stats;
         let elapsed = self.now.duration_since(job.received);
-        if matches!(plan, Plan::Transaction(_)) {
-            stats.server.updatelatency.record(microseconds(elapsed), 1);
-        } else {
-            stats.server.readlatency.record(microseconds(elapsed), 1);
-        }
+        // What the server asked itself nobody waits for.
         if let Some(connection) = &job.connection {
+            let latency = match plan {
+                Plan::Transaction(_) => &stats.server.updatelatency,
+                _ => &stats.server.readlatency,
+            };
+            latency.record(microseconds(elapsed), 1);
             let now = self.state.ms_at(self.now);
             connection.activity().answered(job.op, job.xid, zxid, now, elapsed, 1);
-        }
-        if job.connection.is_some() {
             stats.packets_sent.fetch_add(1, Ordering::Relaxed);
+            if self.throttle.is_stale(job, self.now) {
+                stats.server.stale_replies.fetch_add(1, Ordering::Relaxed);
+            }
         }
         let Some(op) = job.op else { return };
-        stats.latency.record(elapsed, 1);
         if job.sampled {
             stats.duration(op, elapsed);
         }

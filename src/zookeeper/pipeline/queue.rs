@@ -95,6 +95,7 @@ pub struct Queue {
     inner: Mutex<Inner>,
     wake: Condvar,
     limit: usize,
+    batch_max: usize,
     requests: AtomicUsize,
     bytes: AtomicUsize,
 }
@@ -106,9 +107,16 @@ impl Queue {
             inner: Mutex::new(Inner::default()),
             wake: Condvar::new(),
             limit,
+            batch_max: usize::MAX,
             requests: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// The same with so many jobs at most in one batch; `None` is no limit.
+    #[must_use]
+    pub fn with_batches_of(self, max: Option<usize>) -> Self {
+        Queue { batch_max: max.unwrap_or(usize::MAX).max(1), ..self }
     }
 
     /// Whether so much is with the writer that nothing should be added that can wait.
@@ -159,8 +167,8 @@ impl Queue {
         }
     }
 
-    /// For the writer: waits for jobs and takes all there are into `batch`, which is empty. False
-    /// when the queue is stopped and empty.
+    /// For the writer: waits for jobs and takes all there are into `batch`, which is empty, or as many
+    /// as a batch may have. False when the queue is stopped and empty.
     pub fn take(&self, batch: &mut Vec<Job>) -> bool {
         let mut inner = self.inner.lock();
         while inner.jobs.is_empty() {
@@ -171,7 +179,12 @@ impl Queue {
             self.wake.wait(&mut inner);
         }
         inner.waiting = false;
-        std::mem::swap(&mut inner.jobs, batch);
+        if inner.jobs.len() <= self.batch_max {
+            std::mem::swap(&mut inner.jobs, batch);
+        } else {
+            let rest = inner.jobs.split_off(self.batch_max);
+            *batch = std::mem::replace(&mut inner.jobs, rest);
+        }
         true
     }
 
@@ -211,6 +224,22 @@ mod tests {
         assert_eq!((batch.len(), queue.depth(), queue.outstanding()), (5, 0, 5));
         queue.done(5, 50);
         assert_eq!(queue.outstanding(), 0);
+    }
+
+    #[test]
+    fn a_batch_has_no_more_than_it_may_and_the_rest_follows_in_order() {
+        let queue = Queue::new(100).with_batches_of(Some(2));
+        let mut five = jobs(5);
+        for (xid, job) in (1..).zip(&mut five) {
+            job.xid = xid;
+        }
+        queue.submit(&mut five);
+        for expected in [&[1, 2][..], &[3, 4], &[5]] {
+            let mut batch = Vec::new();
+            assert!(queue.take(&mut batch));
+            let xids: Vec<i32> = batch.iter().map(|job| job.xid).collect();
+            assert_eq!(xids, expected);
+        }
     }
 
     #[test]

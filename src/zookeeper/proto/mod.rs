@@ -147,6 +147,7 @@ pub enum ErrorCode {
     ReconfigDisabled = -123,
     SessionClosedRequireSaslAuth = -124,
     QuotaExceeded = -125,
+    ThrottledOp = -127,
 }
 
 impl ErrorCode {

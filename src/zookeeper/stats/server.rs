@@ -15,40 +15,125 @@ use crate::zookeeper::watch::EventType;
 /// One counter.
 pub type Count = AtomicU64;
 
-/// The counters and summaries that bear ZooKeeper's names.
-#[allow(missing_docs, reason = "the names are ZooKeeper's, see its ServerMetrics")]
-#[derive(Debug, Default)]
-pub struct ServerMetrics {
-    pub readlatency: Distribution,
-    pub updatelatency: Distribution,
-    pub propagation_latency: Distribution,
-    pub fsynctime: Summary,
-    pub snapshottime: Summary,
-    pub restore_time: Summary,
-    pub dbinittime: Summary,
-    pub startup_txns_loaded: Summary,
-    pub sync_processor_batch_size: Summary,
-    pub node_created_watch_count: Summary,
-    pub node_deleted_watch_count: Summary,
-    pub node_changed_watch_count: Summary,
-    pub node_children_watch_count: Summary,
-    pub write_per_namespace: Namespaces,
-    pub bytes_received_count: Count,
-    pub connection_request_count: Count,
-    pub connection_drop_count: Count,
-    pub digest_mismatches_count: Count,
-    pub fsync_threshold_exceed_count: Count,
-    pub large_requests_rejected: Count,
-    pub restore_error_count: Count,
-    pub restore_rate_limited_count: Count,
-    pub sessionless_connections_expired: Count,
-    pub snapshot_error_count: Count,
-    pub snapshot_rate_limited_count: Count,
-    pub stale_sessions_expired: Count,
-    pub watch_bytes: Count,
-    /// The answers of the connections that are gone.
-    pub responses: Mutex<Responses>,
+/// What a summary's figures are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Microseconds, shown in milliseconds.
+    Time,
+    /// Numbers of something, shown as they are.
+    Count,
 }
+
+/// Makes [`ServerMetrics`] and its lists: a field has the metric's own name.
+macro_rules! server_metrics {
+    (
+        counters { $($counter:ident)* }
+        summaries { $($summary:ident $unit:ident)* }
+        distributions { $($distribution:ident)* }
+        others { $($other:ident: $kind:ty,)* }
+    ) => {
+        /// The counters and summaries that bear ZooKeeper's names.
+        #[allow(missing_docs, reason = "the names are ZooKeeper's, see its ServerMetrics")]
+        #[derive(Debug, Default)]
+        pub struct ServerMetrics {
+            $(pub $counter: Count,)*
+            $(pub $summary: Summary,)*
+            $(pub $distribution: Distribution,)*
+            $(pub $other: $kind,)*
+        }
+
+        impl ServerMetrics {
+            /// Every counter, with its name.
+            pub fn counters(&self) -> Vec<(&'static str, &Count)> {
+                vec![$((stringify!($counter), &self.$counter),)*]
+            }
+
+            /// Every summary without quantiles.
+            pub fn summaries(&self) -> Vec<(&'static str, &Summary, Unit)> {
+                vec![$((stringify!($summary), &self.$summary, Unit::$unit),)*]
+            }
+
+            /// Every summary of times with quantiles.
+            pub fn distributions(&self) -> Vec<(&'static str, &Distribution)> {
+                vec![$((stringify!($distribution), &self.$distribution),)*]
+            }
+        }
+    };
+}
+
+server_metrics! {
+    counters {
+        bytes_received_count
+        connection_drop_count
+        connection_rejected
+        connection_request_count
+        digest_mismatches_count
+        insecure_admin_count
+        large_requests_rejected
+        prep_processor_request_queued
+        request_throttle_wait_count
+        restore_error_count
+        restore_rate_limited_count
+        sessionless_connections_expired
+        snapshot_error_count
+        snapshot_rate_limited_count
+        stale_replies
+        stale_requests
+        stale_requests_dropped
+        stale_sessions_expired
+        sync_processor_request_queued
+        throttled_ops
+        tls_handshake_exceeded
+        unsuccessful_handshake
+        watch_bytes
+    }
+    summaries {
+        connection_token_deficit Count
+        dbinittime Time
+        fsynctime Time
+        node_changed_watch_count Count
+        node_children_watch_count Count
+        node_created_watch_count Count
+        node_deleted_watch_count Count
+        prep_process_time Time
+        prep_processor_queue_size Count
+        restore_time Time
+        snapshottime Time
+        startup_snap_load_time Time
+        startup_txns_load_time Time
+        startup_txns_loaded Count
+        sync_process_time Time
+        sync_processor_batch_size Count
+    }
+    distributions {
+        close_session_prep_time
+        prep_processor_queue_time_ms
+        propagation_latency
+        readlatency
+        request_throttle_queue_time_ms
+        sync_processor_queue_and_flush_time_ms
+        sync_processor_queue_flush_time_ms
+        updatelatency
+    }
+    others {
+        fsync_threshold_exceed_count: Count,
+        non_mtls_local_conn_count: Count,
+        non_mtls_remote_conn_count: Count,
+        quota_exceeded_error_per_namespace: Namespaces,
+        write_per_namespace: Namespaces,
+        // The answers of the connections that are gone.
+        responses: Mutex<Responses>,
+    }
+}
+
+/// What the start found: `srst` leaves it.
+const OF_THE_START: [&str; 5] = [
+    "dbinittime",
+    "digest_mismatches_count",
+    "startup_snap_load_time",
+    "startup_txns_load_time",
+    "startup_txns_loaded",
+];
 
 impl ServerMetrics {
     /// A transaction was applied.
@@ -92,38 +177,30 @@ impl ServerMetrics {
         }
     }
 
-    /// `srst`: everything begins at zero again, but what the start took.
+    /// Every request's latency: reads and writes together, as ZooKeeper's `ServerStats` has them.
+    pub fn latency(&self) -> Figures {
+        self.readlatency.figures().with(&self.updatelatency.figures())
+    }
+
+    /// `srst`: everything begins at zero again, but what the start found.
     pub fn reset(&self) {
-        for distribution in [&self.readlatency, &self.updatelatency, &self.propagation_latency] {
+        let counts = self.counters().into_iter().filter(|(name, _)| !OF_THE_START.contains(name));
+        for (_, count) in counts {
+            count.store(0, Ordering::Relaxed);
+        }
+        for count in [&self.non_mtls_local_conn_count, &self.non_mtls_remote_conn_count] {
+            count.store(0, Ordering::Relaxed);
+        }
+        for (name, summary, _) in self.summaries() {
+            if !OF_THE_START.contains(&name) {
+                summary.reset();
+            }
+        }
+        for (_, distribution) in self.distributions() {
             distribution.reset();
         }
-        for summary in [
-            &self.fsynctime,
-            &self.snapshottime,
-            &self.restore_time,
-            &self.sync_processor_batch_size,
-            &self.node_created_watch_count,
-            &self.node_deleted_watch_count,
-            &self.node_changed_watch_count,
-            &self.node_children_watch_count,
-        ] {
-            summary.reset();
-        }
-        self.write_per_namespace.reset();
-        for count in [
-            &self.bytes_received_count,
-            &self.connection_request_count,
-            &self.connection_drop_count,
-            &self.large_requests_rejected,
-            &self.restore_error_count,
-            &self.restore_rate_limited_count,
-            &self.sessionless_connections_expired,
-            &self.snapshot_error_count,
-            &self.snapshot_rate_limited_count,
-            &self.stale_sessions_expired,
-            &self.watch_bytes,
-        ] {
-            count.store(0, Ordering::Relaxed);
+        for namespaces in [&self.write_per_namespace, &self.quota_exceeded_error_per_namespace] {
+            namespaces.reset();
         }
         *self.responses.lock() = Responses::default();
     }
@@ -153,11 +230,7 @@ impl Responses {
         if other.figures.count == 0 {
             return;
         }
-        let (mine, theirs) = (&mut self.figures, &other.figures);
-        mine.min = if mine.count == 0 { theirs.min } else { mine.min.min(theirs.min) };
-        mine.max = mine.max.max(theirs.max);
-        mine.count += theirs.count;
-        mine.sum = mine.sum.saturating_add(theirs.sum);
+        self.figures = self.figures.with(&other.figures);
         self.last = other.last;
     }
 
@@ -200,10 +273,7 @@ impl Namespaces {
     pub fn add(&self, namespace: &str, figures: &Figures) {
         let mut all = self.0.lock();
         if let Some(known) = all.get_mut(namespace) {
-            known.min = known.min.min(figures.min);
-            known.max = known.max.max(figures.max);
-            known.count += figures.count;
-            known.sum = known.sum.saturating_add(figures.sum);
+            *known = known.with(figures);
         } else if all.len() < NAMESPACES_MAX && namespace.len() <= NAMESPACE_BYTES_MAX {
             all.insert(namespace.into(), *figures);
         }

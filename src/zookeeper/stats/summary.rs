@@ -28,6 +28,22 @@ impl Figures {
         if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
     }
 
+    /// These and others together.
+    #[must_use]
+    pub fn with(self, other: &Figures) -> Figures {
+        let min = match (self.count, other.count) {
+            (0, _) => other.min,
+            (_, 0) => self.min,
+            _ => self.min.min(other.min),
+        };
+        Figures {
+            count: self.count + other.count,
+            sum: self.sum.saturating_add(other.sum),
+            min,
+            max: self.max.max(other.max),
+        }
+    }
+
     /// Adds one value.
     pub fn add(&mut self, value: u64) {
         self.min = if self.count == 0 { value } else { self.min.min(value) };
@@ -175,7 +191,12 @@ mod tests {
         assert_eq!(summary.figures(), Figures::default());
         summary.record(5, 2);
         summary.record(9, 1);
-        assert_eq!(summary.figures(), Figures { count: 3, sum: 19, min: 5, max: 9 });
+        let figures = Figures { count: 3, sum: 19, min: 5, max: 9 };
+        assert_eq!(summary.figures(), figures);
+        assert_eq!(figures.with(&Figures::default()), figures, "nothing has no least value");
+        let more = Figures { count: 1, sum: 2, min: 2, max: 2 };
+        let both = Figures { count: 4, sum: 21, min: 2, max: 9 };
+        assert_eq!((figures.with(&more), more.with(&figures)), (both, both));
         summary.reset();
         assert_eq!(summary.figures(), Figures::default());
     }

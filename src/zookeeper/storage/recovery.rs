@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -34,6 +35,10 @@ pub struct Recovery {
     pub replayed: u64,
     /// Their bytes.
     pub replayed_bytes: u64,
+    /// How long the snapshot took to load.
+    pub snapshot_time: Duration,
+    /// How long the transactions took.
+    pub replay_time: Duration,
     /// Ephemerals deleted since their session was not in the session table.
     pub orphans: usize,
     /// Transactions after which the tree's digest was not the one in the log.
@@ -92,8 +97,10 @@ pub(crate) fn recover(
     config: ReadOptions,
 ) -> Result<Recovered, StorageError> {
     let logs = directories.list_logs()?;
+    let begun = Instant::now();
     let (loaded, unusable) = load_newest(directories, config.digest_enabled)?;
-    let mut recovery = Recovery::default();
+    let mut recovery = Recovery { snapshot_time: begun.elapsed(), ..Recovery::default() };
+    let begun = Instant::now();
     let mut fuzzy_until = None;
     let mut database = if let Some((zxid, loaded)) = loaded {
         recovery.snapshot_zxid = Some(zxid);
@@ -117,6 +124,7 @@ pub(crate) fn recover(
     };
     run.run(&logs)?;
     let cuts = run.cuts;
+    recovery.replay_time = begun.elapsed();
     for session in database.sessions.keys().copied().chain(database.tree.ephemeral_owners()) {
         recovery.saw_session(session);
     }

@@ -16,6 +16,11 @@ impl DataTree {
         Some((track(&quota::limits_path(path))?, track(&quota::stats_path(path))?))
     }
 
+    /// The paths that have a quota.
+    pub fn quota_subjects(&self) -> impl Iterator<Item = &str> {
+        self.quotas.iter().map(|subject| &**subject)
+    }
+
     /// A node was created: it counts, and may be a quota's own.
     pub(super) fn quota_after_create(&mut self, path: &str, bytes: usize) {
         if let Some((subject, name)) = quota::subject(path) {

@@ -155,6 +155,11 @@ impl<'a> Prep<'a> {
         self.pending.take_warning()
     }
 
+    /// The paths of the batch that a hard quota refused.
+    pub fn take_quota_exceeded(&mut self) -> Vec<String> {
+        self.pending.take_exceeded()
+    }
+
     fn next_header(&mut self, client_id: i64, cxid: i32) -> TxnHeader {
         self.last_zxid += 1;
         TxnHeader { client_id, cxid, zxid: self.last_zxid, time: self.time }

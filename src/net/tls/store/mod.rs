@@ -4,13 +4,12 @@ mod jks;
 mod pem;
 mod pkcs12;
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::Secret;
-use crate::limits;
+use crate::{bounded_file, limits};
 
 /// The formats of stores (ZooKeeper's `KeyStoreFileType`, without the one of Bouncy Castle).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,16 +131,8 @@ fn read(store: &StoreConfig) -> Result<(Vec<u8>, Secret), StoreError> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, StoreError> {
-    let fail = |reason: String| StoreError { path: path.to_owned(), reason };
-    let file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;
-    let mut bytes = Vec::new();
-    file.take(limits::STORE_FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| fail(error.to_string()))?;
-    if bytes.len() as u64 > limits::STORE_FILE_BYTES_MAX {
-        return Err(fail(format!("it is longer than {} bytes", limits::STORE_FILE_BYTES_MAX)));
-    }
-    Ok(bytes)
+    bounded_file::read(path, limits::STORE_FILE_BYTES_MAX)
+        .map_err(|error| StoreError { path: path.to_owned(), reason: error.to_string() })
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub(super) struct Pending<'a> {
     charges: Option<Charges>,
     /// What a soft quota had to say.
     warning: Option<String>,
+    /// The paths that a hard quota refused.
+    exceeded: Vec<String>,
 }
 
 fn length(bytes: usize) -> i64 {
@@ -83,6 +85,7 @@ impl<'a> Pending<'a> {
             digest: tree.digest(),
             charges: enforce_quota.then(Charges::default),
             warning: None,
+            exceeded: Vec::new(),
         }
     }
 
@@ -147,6 +150,11 @@ impl<'a> Pending<'a> {
         self.warning.take()
     }
 
+    /// The paths that a hard quota refused in this batch, once.
+    pub(super) fn take_exceeded(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.exceeded)
+    }
+
     /// Whether the quota above `path` allows a node with `data` there: a new one, or in place of what
     /// it has.
     pub(super) fn check_quota(
@@ -158,7 +166,11 @@ impl<'a> Pending<'a> {
         let Some(charges) = &self.charges else { return Ok(()) };
         let before = if create { 0 } else { self.data_len(path) };
         let bytes = length(data.map_or(0, <[u8]>::len)) - before;
-        charges.check(self.tree, path, i64::from(create), bytes, &mut self.warning)
+        let checked = charges.check(self.tree, path, i64::from(create), bytes, &mut self.warning);
+        if checked.is_err() {
+            self.exceeded.push(path.to_owned());
+        }
+        checked
     }
 
     fn charge(&mut self, path: &str, count: i64, bytes: i64) {
