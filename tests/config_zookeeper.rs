@@ -8,6 +8,7 @@ use std::time::Duration;
 use doorkeeper::config::{
     Configuration, ListenAddress, RequestThrottleConfig, SystemProperties, load_with,
 };
+use doorkeeper::net::tls::ClientAuth;
 
 const ZOO: &str = "tickTime=2000\ndataDir=/var/zk\nclientPort=2181\n";
 
@@ -161,13 +162,45 @@ fn the_admin_server_is_on_loopback_and_off_in_the_embedded_default() {
     assert_eq!(set.address, ListenAddress { host: "0.0.0.0".to_owned(), port: 0 });
     assert!(set.address_given && !set.restore_enabled);
     assert_eq!((set.command_url.as_str(), set.idle_timeout), ("/zk", Duration::from_millis(10)));
-    assert_eq!(admin("admin.enableServer=false\n"), None);
-    assert_eq!(
-        load_with(&[], &[], &SystemProperties::default()).unwrap().coordinator.unwrap().admin,
-        None
-    );
+    assert!(admin("admin.enableServer=false\n").is_none());
+    let embedded = load_with(&[], &[], &SystemProperties::default()).unwrap();
+    assert!(embedded.coordinator.unwrap().admin.is_none());
     let bad = Zoo::new(&format!("{ZOO}admin.commandURL=commands\n")).problems();
     assert!(bad.contains("expected a path"), "{bad}");
+}
+
+#[test]
+fn the_admin_server_speaks_tls_where_the_file_says_so() {
+    const STORES: &str = "ssl.quorum.keyStore.location=DIR/key.pem\n\
+        ssl.quorum.trustStore.location=DIR/trust.p12\nssl.quorum.trustStore.password=secret\n";
+    let zoo = |lines: &str| Zoo::new(&format!("{ZOO}{lines}"));
+    let admin = |lines: &str| {
+        let coordinator = zoo(&format!("{STORES}{lines}")).load("").unwrap().coordinator;
+        let admin = coordinator.unwrap().admin.unwrap();
+        (admin.tls.map(|tls| (tls.client_auth, tls.trust_store.is_some())), admin.plain_too)
+    };
+    assert_eq!(admin(""), (None, false));
+    assert_eq!(admin("admin.forceHttps=true\n"), (Some((ClientAuth::None, true)), false));
+    let unified = "admin.portUnification=true\nadmin.needClientAuth=true\n";
+    assert_eq!(admin(unified), (Some((ClientAuth::Need, true)), true));
+    let both = "admin.portUnification=true\nadmin.forceHttps=true\n";
+    assert_eq!(admin(both), (Some((ClientAuth::None, true)), false));
+
+    for (lines, expected) in [
+        ("admin.forceHttps=true\n", "keyStore.location: not set, and admin.forceHttps needs"),
+        (unified, "keyStore.location: not set, and admin.portUnification needs"),
+        (unified, "trustStore.location: not set, and admin.needClientAuth asks"),
+        ("admin.needClientAuth=true\n", "admin.needClientAuth=true"),
+    ] {
+        let problems = zoo(lines).problems();
+        assert!(problems.contains(expected), "{lines}: {problems}");
+    }
+    let idle = zoo(STORES).load("").unwrap().warnings.join("\n");
+    for store in ["keyStore", "trustStore"] {
+        let expected = format!("ssl.quorum.{store}.location changes nothing");
+        assert!(idle.contains(&expected), "{idle}");
+    }
+    assert!(zoo("admin.enableServer=false\nadmin.forceHttps=true\n").load("").is_ok());
 }
 
 #[test]

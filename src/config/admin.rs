@@ -60,12 +60,13 @@ impl AdminConfig {
                  admin.portUnification too",
             );
         }
-        if !with_tls && settings.is_filled("ssl.quorum.keyStore.location") {
-            settings.warnings.push(
-                "ssl.quorum.keyStore.location changes nothing: it is for the members of an ensemble, \
-                 and for an AdminServer with admin.forceHttps or admin.portUnification"
-                    .to_owned(),
-            );
+        for store in ["ssl.quorum.keyStore.location", "ssl.quorum.trustStore.location"] {
+            if !with_tls && settings.is_filled(store) {
+                settings.warnings.push(format!(
+                    "{store} changes nothing: it is for the members of an ensemble, and for an \
+                     AdminServer with admin.forceHttps or admin.portUnification"
+                ));
+            }
         }
         let config = AdminConfig {
             address: ListenAddress {

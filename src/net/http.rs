@@ -145,9 +145,11 @@ async fn open(
         Https::Only(server) => server,
         Https::Either(server, plain) => {
             let mut first = [0];
-            stream.peek(&mut first).await?;
+            let seen = stream.peek(&mut first).await?;
             if first != [TLS_HANDSHAKE] {
-                plain();
+                if seen > 0 {
+                    plain();
+                }
                 return Ok(Transport::Plain(stream));
             }
             server

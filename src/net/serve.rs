@@ -48,11 +48,24 @@ pub async fn serve_within<H, F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let counts = ConnectionCounts::within(limits, total);
-    serve_counted(listener, counts, stop, tracker, handler).await;
+    accept(listener, counts, stop, tracker, refused, handler).await;
 }
 
 /// As [`serve`], with counts that other listeners share.
 pub async fn serve_counted<H, F>(
+    listener: TcpListener,
+    counts: Arc<ConnectionCounts>,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    handler: H,
+) where
+    H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    accept(listener, counts, stop, tracker, || (), handler).await;
+}
+
+async fn accept<H, F>(
     listener: TcpListener,
     counts: Arc<ConnectionCounts>,
     stop: CancellationToken,
