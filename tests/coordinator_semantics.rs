@@ -646,8 +646,37 @@ async fn a_wide_node_is_made_listed_and_emptied() {
     };
     let mut listed = names(client.ask(GET_CHILDREN, &watched("/wide", false)).await);
     listed.sort_unstable();
-    assert_eq!(listed.len(), CHILDREN_OF_IT);
-    assert_eq!((&*listed[0], &**listed.last().unwrap()), ("00000", "19999"));
+    let all: Vec<_> = (0..CHILDREN_OF_IT).map(|number| format!("{number:05}")).collect();
+    assert!(listed == all, "{} are listed", listed.len());
+    // Several asked for at once, with answers of other kinds before and behind them.
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        sent.push(client.send(12, &watched("/wide", true)).await);
+        sent.push(client.send(EXISTS, &watched("/wide", false)).await);
+    }
+    for (number, xid) in sent.into_iter().enumerate() {
+        let reply = client.next().await.unwrap();
+        assert_eq!((reply.xid, reply.err), (xid, 0));
+        if number % 2 == 0 {
+            let mut listed = names(reply);
+            listed.sort_unstable();
+            assert!(listed == all, "{} are listed", listed.len());
+        } else {
+            assert_eq!(usize::try_from(reply.stat().num_children).unwrap(), CHILDREN_OF_IT);
+        }
+    }
+    // One of several reads: behind nine bytes of its own header.
+    let mut reply =
+        client.ask(MULTI_READ, &multi(&[(GET_CHILDREN, watched("/wide", false))])).await;
+    reply.body.drain(..9);
+    let mut listed = names(reply);
+    listed.sort_unstable();
+    assert!(listed == all, "{} are listed", listed.len());
+    // The watch that came with the listings fires once.
+    assert_eq!(other.ask(DELETE, &versioned("/wide/00000", -1)).await.err, 0);
+    assert_eq!(client.event().await.1, "/wide");
+    assert_eq!(client.create("/wide/00000", 0).await.err, 0);
+    client.is_quiet().await;
     for chunk in listed.chunks(1_000) {
         let deletes: Vec<_> =
             chunk.iter().map(|name| (DELETE, versioned(&format!("/wide/{name}"), -1))).collect();

@@ -34,7 +34,7 @@ pub(crate) fn run(data: &[u8]) {
         nodes += 1;
         digest = digest.wrapping_add(node.digest());
         assert_eq!(node.child_nodes().count(), node.child_count());
-        assert!(tree.node(node.path()).is_some());
+        assert!(tree.node(&node.path()).is_some());
     }
     assert_eq!(tree.node_count(), nodes + 1);
     assert_eq!(tree.digest(), digest);

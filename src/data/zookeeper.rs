@@ -9,6 +9,7 @@ use super::DataError;
 use super::directory::Directory;
 use super::scan::{End, scan};
 use super::verify::Problem;
+use crate::zookeeper::path::depth;
 use crate::zookeeper::stat::Ownership;
 use crate::zookeeper::storage::directory::names;
 use crate::zookeeper::storage::recovery::Recovered;
@@ -40,12 +41,14 @@ pub(super) fn check(
     let Some(Recovered { database, .. }) = loaded else { return Ok(()) };
     let path = &directory.folders.snapshots;
     let (mut deepest, mut longest, mut time_to_live) = (0, 0, 0);
-    for node in database.tree.nodes() {
-        deepest = deepest.max(node.path().matches('/').count());
-        longest = longest.max(node.data().map_or(0, <[u8]>::len)).max(node.path().len());
-        if let Ownership::Ttl(_) = Ownership::of(node.ephemeral_owner()) {
-            time_to_live += 1;
-        }
+    if let Some(root) = database.tree.node("/") {
+        root.walk(|path, node| {
+            deepest = deepest.max(depth(path));
+            longest = longest.max(node.data().map_or(0, <[u8]>::len)).max(path.len());
+            if let Ownership::Ttl(_) = Ownership::of(node.ephemeral_owner()) {
+                time_to_live += 1;
+            }
+        });
     }
     if deepest > DEPTH_MAX {
         let what =

@@ -74,7 +74,7 @@ impl Reading<'_> {
                 if *watch {
                     self.watch(answers, |watches, id| watches.add_data(path, id));
                 }
-                self.reply(answers, |out| self.put_data(&node, out));
+                self.reply(answers, |out| self.put_data(path, &node, out));
             }
             ReadRequest::Exists { path, watch } => self.exists(path, *watch, answers)?,
             ReadRequest::GetChildren { path, watch, with_stat } => {
@@ -82,8 +82,7 @@ impl Reading<'_> {
                 if *watch {
                     self.watch(answers, |watches, id| watches.add_child(path, id));
                 }
-                self.reply(answers, |out| {
-                    put_children(&node, out);
+                self.list(answers, &node, |out| {
                     if *with_stat {
                         node.stat().write(out);
                     }
@@ -154,7 +153,7 @@ impl Reading<'_> {
         self.reply(answers, |out| {
             out.write_count(paths.len());
             for path in paths {
-                out.write_string(path);
+                out.write_string(&path);
             }
         });
     }
@@ -184,9 +183,7 @@ impl Reading<'_> {
         let mut size = 0;
         for operation in operations {
             size += match self.readable(&operation.path) {
-                Ok(node) if operation.children => {
-                    node.children().map(|name| 4 + name.len()).sum::<usize>()
-                }
+                Ok(node) if operation.children => node.children_bytes(),
                 Ok(node) => node.data().map_or(0, <[u8]>::len) + 100,
                 Err(_) => 0,
             };
@@ -203,7 +200,7 @@ impl Reading<'_> {
                     }
                     Ok(node) => {
                         reply::multi_header(out, OpCode::GetData.number(), false, 0);
-                        self.put_data(&node, out);
+                        self.put_data(&operation.path, &node, out);
                     }
                     Err(code) => reply::multi_error(out, code.number()),
                 }
@@ -297,15 +294,30 @@ impl Reading<'_> {
     }
 
     /// Data and stat; of the configuration of an ensemble that is gone, as if it were empty.
-    fn put_data(&self, node: &NodeRef<'_>, out: &mut Vec<u8>) {
+    fn put_data(&self, path: &str, node: &NodeRef<'_>, out: &mut Vec<u8>) {
         let mut stat = node.stat();
-        if node.path() == ENSEMBLE_CONFIG && self.state.config_hidden.load(Ordering::Relaxed) {
+        if path == ENSEMBLE_CONFIG && self.state.config_hidden.load(Ordering::Relaxed) {
             stat.data_length = 0;
             out.write_buffer(Some(&[]));
         } else {
             out.write_buffer(node.data());
         }
         stat.write(out);
+    }
+
+    /// Answers with a node's children and what `after` writes.
+    fn list(&self, answers: &mut Answers, node: &NodeRef<'_>, after: impl FnOnce(&mut Vec<u8>)) {
+        let Some(names) = node.packed_children() else {
+            return self.reply(answers, |out| {
+                put_children(node, out);
+                after(out);
+            });
+        };
+        let (zxid, bytes) = (self.zxid(), names.bytes());
+        answers.put_listing(names.clone(), |out| {
+            let count = |out: &mut Vec<u8>| out.write_count(node.child_count());
+            reply::around(out, self.xid, zxid, bytes, count, after)
+        });
     }
 
     fn reply(&self, answers: &mut Answers, body: impl FnOnce(&mut Vec<u8>)) {
@@ -315,10 +327,15 @@ impl Reading<'_> {
 }
 
 fn put_children(node: &NodeRef<'_>, out: &mut Vec<u8>) {
-    // About as much as the names take: growing to it would hold the lock for longer.
-    out.reserve(node.child_count().saturating_mul(CHILD_BYTES));
     out.write_count(node.child_count());
-    for name in node.children() {
-        out.write_string(name);
+    if let Some(names) = node.packed_children() {
+        out.reserve(names.bytes());
+        names.pieces().for_each(|piece| out.extend_from_slice(piece));
+    } else {
+        // About as much as the names take.
+        out.reserve(node.child_count().saturating_mul(CHILD_BYTES));
+        for name in node.children() {
+            out.write_string(name);
+        }
     }
 }

@@ -66,7 +66,7 @@ fn candidates(state: &State) -> Vec<Box<str>> {
         for node in database.tree.expiring(seen, limits::SWEEP_STEP) {
             looked += 1;
             if is_due(&node.stat_persisted(), node.child_count(), now, never_used_ms) {
-                paths.push(node.path().into());
+                paths.push(node.path().into_boxed_str());
             }
         }
         seen += looked;

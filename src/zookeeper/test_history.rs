@@ -54,7 +54,7 @@ impl Model {
         };
         let tree = &database.tree;
         Model {
-            nodes: tree.nodes().map(|found| (found.path().to_owned(), node(found))).collect(),
+            nodes: tree.nodes().map(|found| (found.path(), node(found))).collect(),
             sessions: database.sessions.iter().map(|(&id, &timeout)| (id, timeout)).collect(),
             zxid: tree.last_zxid(),
         }

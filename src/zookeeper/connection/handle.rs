@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::activity::Activity;
-use super::answers::{self, Answers};
+use super::answers::Answers;
 use super::output::{OutputTotal, Share};
-use super::spare;
+use super::unsent::Unsent;
 use crate::calendar;
 use crate::limits;
 use crate::zookeeper::auth::{AuthId, Identities, identities_of_peer};
@@ -25,8 +25,7 @@ use crate::zookeeper::stats::Responses;
 /// What waits to be sent, and the socket that it goes to.
 #[derive(Debug)]
 struct Outbox {
-    bytes: Vec<u8>,
-    sent: usize,
+    unsent: Unsent,
     /// Bytes that the connection's task has taken to send them itself.
     taken: usize,
     /// None where the connection's task sends (TLS), once the connection has ended, and in tests.
@@ -48,8 +47,7 @@ struct Outbox {
 impl Outbox {
     fn new(socket: Option<OwnedWriteHalf>, total: OutputTotal) -> Self {
         Outbox {
-            bytes: Vec::new(),
-            sent: 0,
+            unsent: Unsent::default(),
             taken: 0,
             socket,
             waker: None,
@@ -80,41 +78,39 @@ impl Outbox {
 
     /// Forgets what waits, and lets the connection end.
     fn cut_off(&mut self) {
-        self.bytes = Vec::new();
-        self.sent = 0;
+        self.unsent.clear();
         self.closing = true;
         self.share.clear();
     }
 
     fn waiting(&self) -> usize {
-        self.bytes.len() - self.sent + self.taken
+        self.unsent.len() + self.taken
     }
 
     /// Sends as much as the socket takes; says whether that was all.
     fn flush(&mut self) -> io::Result<bool> {
-        if self.bytes.is_empty() {
+        if self.unsent.is_empty() {
             return Ok(true);
         }
         let Some(socket) = &self.socket else { return Ok(false) };
-        let before = self.sent;
-        while self.sent < self.bytes.len() {
-            match socket.try_write(&self.bytes[self.sent..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+        let mut progress = false;
+        loop {
+            match self.unsent.send_some(socket) {
+                Ok(0) => {
+                    self.share.clear();
+                    return Ok(true);
+                }
                 Ok(count) => {
-                    self.sent += count;
+                    progress = true;
                     self.share.sent(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.share.stalled(self.bytes.len() - self.sent, self.sent > before);
+                    self.share.stalled(self.unsent.len(), progress);
                     return Ok(false);
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.sent = 0;
-        self.share.clear();
-        spare::keep_output(std::mem::take(&mut self.bytes));
-        Ok(true)
     }
 }
 
@@ -262,12 +258,7 @@ impl ConnectionHandle {
         if !outbox.has_room(self.peer) {
             return 0;
         }
-        if outbox.bytes.capacity() == 0 {
-            outbox.bytes = spare::output();
-        }
-        let before = outbox.bytes.len();
-        write(&mut outbox.bytes);
-        let size = answers::size(before, &outbox.bytes);
+        let size = outbox.unsent.put(write);
         outbox.responses.sent(size);
         outbox.packets += 1;
         let waiting = outbox.waiting();
@@ -279,11 +270,7 @@ impl ConnectionHandle {
     pub fn send_all(&self, answers: &mut Answers) {
         let mut outbox = self.outbox.lock();
         if outbox.has_room(self.peer) {
-            if outbox.bytes.is_empty() {
-                std::mem::swap(&mut outbox.bytes, &mut answers.bytes);
-            } else {
-                outbox.bytes.extend_from_slice(&answers.bytes);
-            }
+            outbox.unsent.append(&mut answers.bytes, &mut answers.listings);
             outbox.packets += answers.sizes.count();
             outbox.responses.add(&answers.sizes);
             outbox.closing = answers.closing;
@@ -292,6 +279,7 @@ impl ConnectionHandle {
         }
         drop(outbox);
         answers.bytes.clear();
+        answers.listings.clear();
         answers.sizes = Responses::default();
         answers.closing = false;
     }
@@ -367,7 +355,7 @@ impl ConnectionHandle {
     pub(super) fn take_output(&self, sending: &mut Vec<u8>, context: &mut Context<'_>) -> bool {
         let mut outbox = self.outbox.lock();
         outbox.register(context);
-        std::mem::swap(&mut outbox.bytes, sending);
+        outbox.unsent.take(sending);
         outbox.taken = sending.len();
         if sending.is_empty() {
             outbox.share.clear();
@@ -421,7 +409,15 @@ impl ConnectionHandle {
     /// What waits to be sent, taken out: for tests, which have no socket.
     #[cfg(test)]
     pub(crate) fn take_waiting(&self) -> Vec<u8> {
-        std::mem::take(&mut self.outbox.lock().bytes)
+        let (mut outbox, mut all) = (self.outbox.lock(), Vec::new());
+        loop {
+            let mut part = Vec::new();
+            outbox.unsent.take(&mut part);
+            if part.is_empty() {
+                return all;
+            }
+            all.append(&mut part);
+        }
     }
 
     /// Notes requests that came.

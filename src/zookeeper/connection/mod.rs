@@ -10,6 +10,7 @@ mod authentication;
 pub mod handle;
 mod handshake;
 mod input;
+mod listing;
 pub mod memory;
 pub mod output;
 mod requests;
@@ -17,6 +18,7 @@ mod security;
 mod spare;
 mod stream;
 pub mod throttle;
+mod unsent;
 
 use std::io;
 use std::net::SocketAddr;

@@ -15,6 +15,25 @@ pub fn ok(out: &mut Vec<u8>, xid: i32, zxid: i64, body: impl FnOnce(&mut Vec<u8>
     end(out, start);
 }
 
+/// Appends a reply in whose body, between what the two write, `between` bytes go that are sent apart.
+/// Returns where.
+pub fn around(
+    out: &mut Vec<u8>,
+    xid: i32,
+    zxid: i64,
+    between: usize,
+    before: impl FnOnce(&mut Vec<u8>),
+    after: impl FnOnce(&mut Vec<u8>),
+) -> usize {
+    let start = out.len();
+    header(out, xid, zxid, 0);
+    before(out);
+    let at = out.len();
+    after(out);
+    end_with(out, start, between);
+    at
+}
+
 /// Appends a reply that has no body.
 pub fn empty(out: &mut Vec<u8>, xid: i32, zxid: i64) {
     let start = out.len();
@@ -83,7 +102,12 @@ fn header(out: &mut Vec<u8>, xid: i32, zxid: i64, err: i32) {
 /// Writes the frame's length before it. A reply that is too long for the 31 bits of the field can
 /// only be one of a node with some hundred million children.
 fn end(out: &mut [u8], start: usize) {
-    let length = i32::try_from(out.len() - start - 4).unwrap_or(i32::MAX);
+    end_with(out, start, 0);
+}
+
+/// The same where some bytes of the frame are sent apart.
+fn end_with(out: &mut [u8], start: usize, more: usize) {
+    let length = i32::try_from(out.len() - start - 4 + more).unwrap_or(i32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 

@@ -367,7 +367,7 @@ pub(crate) fn keep_files(
 /// that is gone, and deletes the node.
 fn refuse_time_to_live(directories: &Directories, database: &Database) -> Result<(), StorageError> {
     let expiring = database.tree.expiring(0, usize::MAX);
-    let mut paths: Vec<&str> = expiring
+    let mut paths: Vec<String> = expiring
         .filter(|node| matches!(Ownership::of(node.ephemeral_owner()), Ownership::Ttl(_)))
         .map(|node| node.path())
         .collect();
@@ -376,7 +376,7 @@ fn refuse_time_to_live(directories: &Directories, database: &Database) -> Result
         None => Ok(()),
         Some(node) => Err(StorageError::TimeToLive {
             path: directories.snapshots.clone(),
-            node: (*node).to_owned(),
+            node: node.clone(),
             count: paths.len(),
         }),
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::acl_table::{OPEN, closed};
-use super::slab::{NONE, NodeId};
+use super::nodes::NodeId;
+use super::slab::NONE;
 use super::{DataTree, parent_path};
 use crate::zookeeper::acl::AclList;
 use crate::zookeeper::stat::StatPersisted;
@@ -29,7 +30,10 @@ pub struct TreeLoader {
     /// The tree's number of each of the snapshot's ACL keys.
     acls: HashMap<i64, u32>,
     lost_acls: BTreeSet<i64>,
-    last_parent: NodeId,
+    /// The last node and its path: the next one is mostly near it, and looking up its parent would
+    /// mean climbing to the root.
+    last: NodeId,
+    last_path: String,
 }
 
 impl TreeLoader {
@@ -39,7 +43,8 @@ impl TreeLoader {
             tree: DataTree::empty(digest_enabled),
             acls: HashMap::from([(-1, OPEN)]),
             lost_acls: BTreeSet::new(),
-            last_parent: NONE,
+            last: NONE,
+            last_path: String::new(),
         }
     }
 
@@ -65,41 +70,47 @@ impl TreeLoader {
         stat: &StatPersisted,
     ) -> Result<(), LoadError> {
         let parent = self.parent(path)?;
+        let hash = self.tree.index.hash(path);
+        if parent != NONE && self.tree.index.find(&self.tree.nodes, path, hash).is_some() {
+            return Err(LoadError::Twice(path.to_owned()));
+        }
         let acl = if let Some(&number) = self.acls.get(&acl_key) {
             self.tree.acls.acquire_number(number)
         } else {
             self.lost_acls.insert(acl_key);
             self.tree.acls.acquire(closed())
         };
-        self.tree.insert_below(parent, path.into(), data.map(Box::from), acl, stat);
+        self.last = self.tree.insert_below(parent, path, hash, data, acl, stat);
+        self.last_path.clear();
+        self.last_path.push_str(path);
         Ok(())
     }
 
-    fn parent(&mut self, path: &str) -> Result<NodeId, LoadError> {
+    fn parent(&self, path: &str) -> Result<NodeId, LoadError> {
         if path.is_empty() {
-            return match self.tree.slab.len() {
+            return match self.tree.nodes.len() {
                 0 => Ok(NONE),
                 _ => Err(LoadError::Twice("/".to_owned())),
             };
         }
-        if self.tree.slab.len() == 0 {
+        if self.tree.nodes.len() == 0 {
             return Err(LoadError::NoRoot);
         }
         let no_parent = || LoadError::NoParent(path.to_owned());
         let parent = parent_path(path).ok_or_else(no_parent)?;
-        // Siblings mostly follow one another.
-        if self.last_parent == NONE || self.tree.slab.node(self.last_parent).path() != parent {
-            self.last_parent = self.tree.find(parent).ok_or_else(no_parent)?;
+        match self.last_path.strip_prefix(parent) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                let levels = rest.bytes().filter(|&byte| byte == b'/').count();
+                let above = |id, _| if id == NONE { NONE } else { self.tree.nodes.get(id).parent };
+                Ok((0..levels).fold(self.last, above))
+            }
+            _ => self.tree.find(parent).ok_or_else(no_parent),
         }
-        if self.tree.contains(path) {
-            return Err(LoadError::Twice(path.to_owned()));
-        }
-        Ok(self.last_parent)
     }
 
     /// The tree at `zxid`, and the ACL keys that the table lacked.
     pub fn finish(mut self, zxid: i64) -> Result<(DataTree, BTreeSet<i64>), LoadError> {
-        if self.tree.slab.len() == 0 {
+        if self.tree.nodes.len() == 0 {
             return Err(LoadError::NoRoot);
         }
         // The table's own hold on the lists ends: those that no node uses go.
@@ -108,6 +119,8 @@ impl TreeLoader {
                 self.tree.acls.release(number);
             }
         }
+        // Each came after its parent, and has a higher id.
+        self.tree.nodes.count_descendants();
         self.tree.last_zxid = zxid;
         self.tree.set_up_quotas();
         Ok((self.tree, self.lost_acls))

@@ -1,30 +1,39 @@
 //! The znodes: pure data, changed by transactions alone.
 //!
-//! Nodes lie in a slab and know their parent, their first child and their siblings by number; a hash
-//! index leads from a path to its node in one lookup. Nothing here recurses: a tree may be as deep as
-//! its paths are long.
+//! Nodes lie in a slab, know their name, and know their parent, their first child and their siblings
+//! by number; a hash index leads from a path to its node in one lookup. Nothing here recurses, and
+//! nothing keeps a node's path: a tree may be as deep as its paths are long.
 
 mod acl_table;
+mod content;
 pub mod digest;
 mod index;
 mod load;
+mod names;
+mod node;
+mod nodes;
 mod quota;
 mod slab;
 pub mod snapshot;
+mod trail;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexSet;
 
 use self::acl_table::AclTable;
 use self::index::PathIndex;
-use self::slab::{NONE, Node, NodeId, ROOT, Slab};
+use self::nodes::{NodeId, Nodes, ROOT};
+use self::slab::NONE;
 use self::snapshot::TreeSnapshot;
 use super::acl::{AclList, open_acl_unsafe, read_acl_unsafe};
 use super::path::Lengths;
 use super::stat::{Ownership, Stat, StatPersisted};
 
 pub use self::load::{LoadError, TreeLoader};
+pub use self::names::Names;
+pub use self::node::NodeRef;
 
 /// Why a change could not be made. Live, prep has checked before; in a replay it is ordinary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +57,7 @@ impl TreeError {
 /// All znodes, and what is counted about them.
 #[derive(Debug)]
 pub struct DataTree {
-    slab: Slab,
+    nodes: Nodes,
     index: PathIndex,
     acls: AclTable,
     ephemerals: HashMap<i64, HashSet<NodeId>>,
@@ -70,8 +79,7 @@ impl DataTree {
     /// `/zookeeper/config`, at zxid 0.
     pub fn new(digest_enabled: bool) -> Self {
         let mut tree = DataTree::empty(digest_enabled);
-        tree.insert("".into(), Some(Box::default()), &open_acl_unsafe(), &StatPersisted::default());
-        for path in ["/zookeeper", "/zookeeper/quota"] {
+        for path in ["", "/zookeeper", "/zookeeper/quota"] {
             tree.insert_system(path, &open_acl_unsafe(), &StatPersisted::default());
         }
         let stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
@@ -79,13 +87,17 @@ impl DataTree {
         tree
     }
 
+    /// Adds a node below a parent that is there; the root is the first to be added.
     fn insert_system(&mut self, path: &str, acl: &AclList, stat: &StatPersisted) {
-        self.insert(path.into(), Some(Box::default()), acl, stat);
+        let parent = parent_path(path).and_then(|parent| self.find(parent)).unwrap_or(NONE);
+        let (acl, hash) = (self.acls.acquire(acl), self.index.hash(path));
+        self.insert_below(parent, path, hash, Some(b""), acl, stat);
+        self.nodes.add_descendants(parent, 1);
     }
 
     fn empty(digest_enabled: bool) -> Self {
         DataTree {
-            slab: Slab::default(),
+            nodes: Nodes::new(),
             index: PathIndex::new(),
             acls: AclTable::new(),
             ephemerals: HashMap::new(),
@@ -112,9 +124,9 @@ impl DataTree {
     }
 
     /// The paths of the nodes that `session` owns, in no order.
-    pub fn ephemerals(&self, session: i64) -> impl Iterator<Item = &str> {
+    pub fn ephemerals(&self, session: i64) -> impl Iterator<Item = String> {
         let ids = self.ephemerals.get(&session).into_iter().flatten();
-        ids.map(|&id| self.slab.node(id).path())
+        ids.map(|&id| self.nodes.path(id))
     }
 
     /// The sessions that own nodes.
@@ -138,7 +150,7 @@ impl DataTree {
 
     /// How many nodes there are, the root counted twice, as ZooKeeper counts.
     pub fn node_count(&self) -> usize {
-        self.slab.len() + 1
+        self.nodes.len() + 1
     }
 
     /// Bytes of paths and data.
@@ -167,8 +179,8 @@ impl DataTree {
 
     /// Every node, in no order but parents before children within a chain of creates.
     pub fn nodes(&self) -> impl Iterator<Item = NodeRef<'_>> {
-        (0..self.slab.end())
-            .filter(|&id| self.slab.node(id).path.is_some())
+        (0..self.nodes.end())
+            .filter(|&id| self.nodes.contains(id))
             .map(|id| NodeRef { tree: self, id })
     }
 
@@ -186,18 +198,20 @@ impl DataTree {
         stat: &StatPersisted,
         parent_cversion: i32,
     ) -> Result<Stat, TreeError> {
-        let parent = self.find(parent_path(path).ok_or(TreeError::NoNode)?);
-        let parent = parent.ok_or(TreeError::NoNode)?;
-        if let Some(existing) = self.find(path) {
+        let above = parent_path(path).ok_or(TreeError::NoNode)?;
+        let parent = self.find(above).ok_or(TreeError::NoNode)?;
+        let hash = self.index.hash(path);
+        if let Some(existing) = self.index.find(&self.nodes, path, hash) {
             // Only a replay over a snapshot that is ahead of its zxid comes here: the node is newer
             // than this transaction, its ACL may have been lost.
             self.replace_acl(existing, acl);
-            self.raise_cversion(parent, parent_cversion, stat.czxid);
+            self.raise_cversion(parent, above, parent_cversion, stat.czxid);
             return Err(TreeError::NodeExists);
         }
-        self.raise_cversion(parent, parent_cversion, stat.czxid);
+        self.raise_cversion(parent, above, parent_cversion, stat.czxid);
         let acl = self.acls.acquire(acl);
-        let id = self.insert_below(parent, path.into(), data.map(Box::from), acl, stat);
+        let id = self.insert_below(parent, path, hash, data, acl, stat);
+        self.nodes.add_descendants(parent, 1);
         snapshot::after_create(&self.snapshot, id);
         self.quota_after_create(path, data.map_or(0, <[u8]>::len));
         Ok(self.stat(id))
@@ -211,34 +225,40 @@ impl DataTree {
         zxid: i64,
         mut gone: impl FnMut(&str, &AclList, &AclList),
     ) -> Result<(), TreeError> {
-        let parent = self.find(parent_path(path).ok_or(TreeError::NoNode)?);
-        let parent = parent.ok_or(TreeError::NoNode)?;
-        self.change(parent, |node| {
-            let mut stat = node.stat();
-            stat.pzxid = stat.pzxid.max(zxid);
-            node.set_stat(&stat);
-        });
+        let above = parent_path(path).ok_or(TreeError::NoNode)?;
+        let parent = self.find(above).ok_or(TreeError::NoNode)?;
+        let mut stat = self.nodes.stat(parent);
+        stat.pzxid = stat.pzxid.max(zxid);
+        self.change_stat(parent, above, &stat);
         let top = self.find(path).ok_or(TreeError::NoNode)?;
+        self.nodes.subtract_descendants(parent, self.nodes.descendant_count(top) + 1);
+        // Of the node at `id`, all along: built from nothing for each, the paths of a deep subtree
+        // would take for ever.
+        let mut path = Cow::Borrowed(path);
         let mut id = top;
         loop {
-            let node = self.slab.node(id);
-            if node.first_child != NONE {
-                id = node.first_child;
+            let child = self.nodes.first_child(id);
+            if child != NONE {
+                id = child;
+                let path = path.to_mut();
+                path.push('/');
+                path.push_str(NodeRef { tree: self, id }.name());
                 continue;
             }
-            let parent = node.parent;
-            let parent_acl = self.acls.get(self.slab.node(parent).acl);
-            gone(node.path(), self.acls.get(node.acl), parent_acl);
-            let quota = (!self.quotas.is_empty())
-                .then(|| (node.path().to_owned(), node.data.as_deref().map_or(0, <[u8]>::len)));
-            self.remove(id);
-            if let Some((path, bytes)) = quota {
+            let node = self.nodes.get(id);
+            let (parent, bytes) = (node.parent, node.data_len());
+            let parent_acl = self.acls.get(self.nodes.get(parent).acl);
+            gone(&path, self.acls.get(node.acl), parent_acl);
+            self.remove(id, path.len());
+            if !self.quotas.is_empty() {
                 self.quota_after_delete(&path, bytes);
             }
             if id == top {
                 return Ok(());
             }
             id = parent;
+            let above = path.rfind('/').unwrap_or(0);
+            path.to_mut().truncate(above);
         }
     }
 
@@ -252,17 +272,9 @@ impl DataTree {
         time: i64,
     ) -> Result<Stat, TreeError> {
         let id = self.find(path).ok_or(TreeError::NoNode)?;
-        let before = data_len(self.slab.node(id).data.as_deref());
-        self.data_size = self.data_size + data_len(data) - before;
-        self.change(id, |node| {
-            node.data = data.map(Box::from);
-            let mut stat = node.stat();
-            stat.mzxid = zxid;
-            stat.mtime = time;
-            stat.version = version;
-            node.set_stat(&stat);
-        });
-        let more = data_len(data).cast_signed() - before.cast_signed();
+        let more = self.replace_data(id, data);
+        let stat = StatPersisted { mzxid: zxid, mtime: time, version, ..self.nodes.stat(id) };
+        self.change_stat(id, path, &stat);
         self.quota_add(path, 0, more);
         Ok(self.stat(id))
     }
@@ -276,101 +288,83 @@ impl DataTree {
     ) -> Result<Stat, TreeError> {
         let id = self.find(path).ok_or(TreeError::NoNode)?;
         self.replace_acl(id, acl);
-        self.change(id, |node| {
-            let mut stat = node.stat();
-            stat.aversion = aversion;
-            node.set_stat(&stat);
-        });
+        let stat = StatPersisted { aversion, ..self.nodes.stat(id) };
+        self.change_stat(id, path, &stat);
         Ok(self.stat(id))
     }
 
     fn find(&self, path: &str) -> Option<NodeId> {
         match path {
-            "" | "/" => (self.slab.len() > 0).then_some(ROOT),
-            path => self.index.find(&self.slab, path),
+            "" | "/" => (self.nodes.len() > 0).then_some(ROOT),
+            path => self.index.find(&self.nodes, path, self.index.hash(path)),
         }
     }
 
     fn stat(&self, id: NodeId) -> Stat {
-        let node = self.slab.node(id);
-        node.stat().to_stat(node.data.as_deref().map_or(0, <[u8]>::len), node.child_count)
+        self.nodes.stat(id).to_stat(self.nodes.get(id).data_len(), self.nodes.child_count(id))
     }
 
     fn replace_acl(&mut self, id: NodeId, acl: &AclList) {
-        snapshot::before_change(&mut self.snapshot, &self.slab, id);
+        snapshot::before_change(&mut self.snapshot, &self.nodes, id);
         let number = self.acls.acquire(acl);
-        let node = self.slab.node_mut(id);
-        let before = std::mem::replace(&mut node.acl, number);
+        let before = std::mem::replace(&mut self.nodes.get_mut(id).acl, number);
         self.acls.release(before);
     }
 
+    /// Replaces a node's data, whose digest is then to be updated. Returns how many bytes more it has.
+    fn replace_data(&mut self, id: NodeId, data: Option<&[u8]>) -> i64 {
+        snapshot::before_change(&mut self.snapshot, &self.nodes, id);
+        let node = self.nodes.get_mut(id);
+        let (before, after) = (node.data_len() as u64, data_len(data));
+        node.set_data(data);
+        self.data_size = self.data_size + after - before;
+        after.cast_signed() - before.cast_signed()
+    }
+
     /// Children are counted up only: in a replay the parent may be ahead.
-    fn raise_cversion(&mut self, parent: NodeId, cversion: i32, zxid: i64) {
-        let before = self.slab.node(parent).stat().cversion;
-        let cversion = if cversion == -1 { before.wrapping_add(1) } else { cversion };
-        if cversion > before {
-            self.change(parent, |node| {
-                let mut stat = node.stat();
-                stat.cversion = cversion;
-                stat.pzxid = zxid;
-                node.set_stat(&stat);
-            });
+    fn raise_cversion(&mut self, parent: NodeId, path: &str, cversion: i32, zxid: i64) {
+        let mut stat = self.nodes.stat(parent);
+        let before = stat.cversion;
+        stat.cversion = if cversion == -1 { before.wrapping_add(1) } else { cversion };
+        if stat.cversion > before {
+            stat.pzxid = zxid;
+            self.change_stat(parent, path, &stat);
         }
     }
 
-    /// Changes a node's data or stat, and keeps snapshot and digest right.
-    fn change(&mut self, id: NodeId, edit: impl FnOnce(&mut Node)) {
-        snapshot::before_change(&mut self.snapshot, &self.slab, id);
-        let node = self.slab.node_mut(id);
-        edit(node);
-        self.update_digest(id);
+    /// Changes the stat of the node at `path`, and keeps snapshot and digest right.
+    fn change_stat(&mut self, id: NodeId, path: &str, stat: &StatPersisted) {
+        snapshot::before_change(&mut self.snapshot, &self.nodes, id);
+        self.nodes.set_stat(id, stat);
+        self.update_digest(id, path, stat);
     }
 
-    fn update_digest(&mut self, id: NodeId) {
+    fn update_digest(&mut self, id: NodeId, path: &str, stat: &StatPersisted) {
         if self.digest_enabled {
-            let node = self.slab.node_mut(id);
-            let digest = digest::checksum(node.path(), node.data.as_deref(), &node.stat());
+            let node = self.nodes.get_mut(id);
+            let digest = digest::checksum(path, node.data(), stat);
             let before = std::mem::replace(&mut node.digest, digest);
             self.digest =
                 self.digest.wrapping_sub(u64::from(before)).wrapping_add(u64::from(digest));
         }
     }
 
-    /// Adds a node below a parent that is there; the root is the first to be added.
-    fn insert(
-        &mut self,
-        path: Box<str>,
-        data: Option<Box<[u8]>>,
-        acl: &AclList,
-        stat: &StatPersisted,
-    ) -> NodeId {
-        let parent = parent_path(&path).and_then(|parent| self.find(parent)).unwrap_or(NONE);
-        let acl = self.acls.acquire(acl);
-        self.insert_below(parent, path, data, acl, stat)
-    }
-
+    /// Adds a node below a parent that is there, or the root below `NONE`. Those above it are not told
+    /// that they have a descendant more.
     fn insert_below(
         &mut self,
         parent: NodeId,
-        path: Box<str>,
-        data: Option<Box<[u8]>>,
+        path: &str,
+        hash: u32,
+        data: Option<&[u8]>,
         acl: u32,
         stat: &StatPersisted,
     ) -> NodeId {
-        self.data_size += path.len().max(1) as u64 + data_len(data.as_deref());
-        let id = self.slab.insert(Node::new(path, data, acl, stat));
+        self.data_size += path.len().max(1) as u64 + data_len(data);
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let id = self.nodes.insert(parent, name.as_bytes(), data, (hash, acl), stat);
         if parent != NONE {
-            self.index.insert(&self.slab, id);
-            let first = self.slab.node(parent).first_child;
-            if first != NONE {
-                self.slab.node_mut(first).previous_sibling = id;
-            }
-            let node = self.slab.node_mut(id);
-            node.parent = parent;
-            node.next_sibling = first;
-            let parent = self.slab.node_mut(parent);
-            parent.first_child = id;
-            parent.child_count += 1;
+            self.index.insert(&self.nodes, id);
         }
         match Ownership::of(stat.ephemeral_owner) {
             Ownership::Persistent => {}
@@ -382,20 +376,20 @@ impl DataTree {
                 self.expiring.insert(id);
             }
         }
-        self.update_digest(id);
+        self.update_digest(id, path, stat);
         id
     }
 
-    /// Removes a node that has no children.
-    fn remove(&mut self, id: NodeId) {
-        let parent = self.slab.node(id).parent;
+    /// Removes a node that has no children and is not the root; its path has so many bytes. Those above
+    /// it are not told that they have a descendant less.
+    fn remove(&mut self, id: NodeId, path_len: usize) {
         // The parent shows one child less, though nothing of it changes that a snapshot holds.
-        snapshot::before_change(&mut self.snapshot, &self.slab, id);
-        let node = self.slab.node(id);
-        let (previous, next) = (node.previous_sibling, node.next_sibling);
-        let (acl, digest) = (node.acl, node.digest);
-        self.data_size -= node.path().len() as u64 + data_len(node.data.as_deref());
-        match Ownership::of(node.stat().ephemeral_owner) {
+        snapshot::before_change(&mut self.snapshot, &self.nodes, id);
+        let node = self.nodes.get(id);
+        self.data_size -= (path_len + node.data_len()) as u64;
+        self.digest = self.digest.wrapping_sub(u64::from(node.digest));
+        self.acls.release(node.acl);
+        match Ownership::of(self.nodes.ephemeral_owner(id)) {
             Ownership::Persistent => {}
             Ownership::Session(session) => {
                 if let Some(ids) = self.ephemerals.get_mut(&session) {
@@ -410,116 +404,8 @@ impl DataTree {
                 self.expiring.swap_remove(&id);
             }
         }
-        if previous == NONE {
-            self.slab.node_mut(parent).first_child = next;
-        } else {
-            self.slab.node_mut(previous).next_sibling = next;
-        }
-        if next != NONE {
-            self.slab.node_mut(next).previous_sibling = previous;
-        }
-        self.slab.node_mut(parent).child_count -= 1;
-        self.digest = self.digest.wrapping_sub(u64::from(digest));
-        self.acls.release(acl);
-        self.index.remove(&self.slab, id);
-        self.slab.remove(id);
-    }
-}
-
-/// A znode, borrowed from its tree.
-#[derive(Debug, Clone, Copy)]
-pub struct NodeRef<'a> {
-    tree: &'a DataTree,
-    id: NodeId,
-}
-
-impl<'a> NodeRef<'a> {
-    fn node(&self) -> &'a Node {
-        self.tree.slab.node(self.id)
-    }
-
-    /// Its path, `/` for the root.
-    pub fn path(&self) -> &'a str {
-        match self.node().path() {
-            "" => "/",
-            path => path,
-        }
-    }
-
-    /// Its data; `None` is null.
-    pub fn data(&self) -> Option<&'a [u8]> {
-        self.node().data.as_deref()
-    }
-
-    /// What a client sees.
-    pub fn stat(&self) -> Stat {
-        self.tree.stat(self.id)
-    }
-
-    /// What is stored.
-    pub fn stat_persisted(&self) -> StatPersisted {
-        self.node().stat()
-    }
-
-    /// The stored count of children ever created, which the next sequential child gets as its number.
-    pub fn cversion_stored(&self) -> i32 {
-        self.node().stat().cversion
-    }
-
-    /// Who may do what.
-    pub fn acl(&self) -> &'a AclList {
-        self.tree.acls.get(self.node().acl)
-    }
-
-    /// The field as stored: see [`Ownership`].
-    pub fn ephemeral_owner(&self) -> i64 {
-        self.node().stat().ephemeral_owner
-    }
-
-    /// How many children it has.
-    pub fn child_count(&self) -> usize {
-        self.node().child_count as usize
-    }
-
-    /// What it adds to the tree's digest.
-    pub fn digest(&self) -> u64 {
-        u64::from(self.node().digest)
-    }
-
-    /// The node above it; `None` for the root.
-    pub fn parent(&self) -> Option<NodeRef<'a>> {
-        let parent = self.node().parent;
-        (parent != NONE).then_some(NodeRef { tree: self.tree, id: parent })
-    }
-
-    fn first_child(&self) -> Option<NodeRef<'a>> {
-        let id = self.node().first_child;
-        (id != NONE).then_some(NodeRef { tree: self.tree, id })
-    }
-
-    fn next_sibling(&self) -> Option<NodeRef<'a>> {
-        let id = self.node().next_sibling;
-        (id != NONE).then_some(NodeRef { tree: self.tree, id })
-    }
-
-    /// The names of its children, in no order.
-    pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let skip = self.node().path().len() + 1;
-        self.child_nodes().map(move |child| child.node().path().get(skip..).unwrap_or_default())
-    }
-
-    /// Its children, in no order.
-    pub fn child_nodes(&self) -> impl Iterator<Item = NodeRef<'a>> + use<'a> {
-        let tree = self.tree;
-        let mut next = self.node().first_child;
-        std::iter::from_fn(move || {
-            if next == NONE {
-                return None;
-            }
-            let id = next;
-            next = tree.slab.node(id).next_sibling;
-            Some(NodeRef { tree, id })
-        })
+        self.index.remove(&self.nodes, id);
+        self.nodes.remove(id);
     }
 }
 

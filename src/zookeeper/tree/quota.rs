@@ -1,7 +1,7 @@
 //! What the tree counts against quotas, in the quotas' own znodes (`DataTree.updateQuotaStat`): no
 //! version or time of theirs changes, and no watch fires.
 
-use super::{DataTree, NodeRef, snapshot};
+use super::DataTree;
 use crate::zookeeper::quota::{self, LIMITS, StatsTrack};
 
 impl DataTree {
@@ -58,7 +58,7 @@ impl DataTree {
         let mut track = StatsTrack::of(0, 0);
         if let Some(node) = self.node(subject) {
             let (mut count, mut bytes) = (0, 0);
-            node.walk(|node| {
+            node.walk(|_, node| {
                 count += 1;
                 bytes += node.data().map_or(0, <[u8]>::len);
             });
@@ -71,8 +71,8 @@ impl DataTree {
     pub(super) fn set_up_quotas(&mut self) {
         let mut subjects = Vec::new();
         if let Some(quotas) = self.node(quota::QUOTAS) {
-            quotas.walk(|node| {
-                if let Some((subject, LIMITS)) = quota::subject(node.path())
+            quotas.walk(|path, node| {
+                if let Some((subject, LIMITS)) = quota::subject(path)
                     && node.child_count() == 0
                 {
                     subjects.push(subject.to_owned());
@@ -93,45 +93,8 @@ impl DataTree {
 
     fn set_quota_stats(&mut self, path: &str, track: &StatsTrack) {
         let Some(id) = self.find(path) else { return };
-        let data = track.to_string().into_bytes();
-        snapshot::before_change(&mut self.snapshot, &self.slab, id);
-        let node = self.slab.node_mut(id);
-        let before = node.data.as_deref().map_or(0, <[u8]>::len) as u64;
-        self.data_size = self.data_size + data.len() as u64 - before;
-        node.data = Some(data.into());
-    }
-}
-
-impl<'a> NodeRef<'a> {
-    /// How many nodes there are below it.
-    pub fn descendant_count(&self) -> usize {
-        let mut count = 0;
-        self.walk(|_| count += 1);
-        count - 1
-    }
-
-    /// Shows it and every node below it, parents first.
-    pub fn walk(&self, mut see: impl FnMut(NodeRef<'a>)) {
-        let top = *self;
-        let mut node = top;
-        loop {
-            see(node);
-            if let Some(child) = node.first_child() {
-                node = child;
-                continue;
-            }
-            loop {
-                if node.id == top.id {
-                    return;
-                }
-                if let Some(sibling) = node.next_sibling() {
-                    node = sibling;
-                    break;
-                }
-                let Some(parent) = node.parent() else { return };
-                node = parent;
-            }
-        }
+        // Below /zookeeper, nothing has a digest.
+        self.replace_data(id, Some(track.to_string().as_bytes()));
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A walker takes the nodes a few at a time, in the order of their places, each after its ancestors,
 //! since a snapshot's reader needs parents first. Whoever is about to change or remove a node that the
-//! walker has not reached yet puts the node, as it is, into the snapshot's buffer before that. Nodes
-//! made since the beginning are left out.
+//! walker has not reached yet keeps it for the walker, as it is, before that. Nodes made since the
+//! beginning are left out.
 
 use std::sync::Arc;
 
@@ -11,14 +11,28 @@ use parking_lot::Mutex;
 
 use super::DataTree;
 use super::acl_table::AclTable;
-use super::slab::{NONE, NodeId, Slab};
+use super::nodes::{NodeId, Nodes};
+use super::slab::NONE;
+use super::trail::Trail;
 use crate::limits::SNAPSHOT_BUFFER_MAX;
 use crate::zookeeper::acl::AclList;
-use crate::zookeeper::jute::Writer;
+use crate::zookeeper::jute::{Reader, Writer};
 
-/// Nodes written, and places looked at, in one step of the walker.
+/// Nodes written, bytes of them, and places looked at, in one step of the walker.
 const STEP_NODES: usize = 256;
-const STEP_PLACES: u32 = 8192;
+const STEP_BYTES: usize = 256 << 10;
+const STEP_PLACES: usize = 8192;
+
+/// Places whose kept nodes lie together.
+const KEPT_CHUNK: usize = 256;
+
+/// A node as it was when the snapshot began.
+#[derive(Debug)]
+struct Kept {
+    parent: NodeId,
+    /// As a snapshot file has it.
+    record: Box<[u8]>,
+}
 
 /// What the walker and the tree share.
 #[derive(Debug)]
@@ -26,7 +40,12 @@ pub(super) struct Progress {
     visited: Vec<u64>,
     cursor: NodeId,
     limit: NodeId,
-    buffer: Vec<u8>,
+    /// The node that is to be written next, and below it those that wait for it as their ancestor.
+    chain: Vec<NodeId>,
+    trail: Trail,
+    /// Nodes that were changed or removed before the walker came to them, by their places.
+    kept: Vec<Option<Box<[Option<Kept>; KEPT_CHUNK]>>>,
+    kept_bytes: usize,
     state: State,
 }
 
@@ -38,6 +57,22 @@ enum State {
 }
 
 impl Progress {
+    fn new(limit: NodeId) -> Self {
+        let mut kept = Vec::new();
+        kept.resize_with((limit as usize).div_ceil(KEPT_CHUNK), || None);
+        Progress {
+            visited: vec![0; (limit as usize).div_ceil(64)],
+            cursor: 0,
+            limit,
+            chain: Vec::new(),
+            trail: Trail::default(),
+            kept,
+            kept_bytes: 0,
+            state: State::Walking,
+        }
+    }
+
+    /// Whether the walker has no business there any more.
     fn visited(&self, id: NodeId) -> bool {
         id >= self.limit || self.visited[(id / 64) as usize] & (1 << (id % 64)) != 0
     }
@@ -48,50 +83,88 @@ impl Progress {
         }
     }
 
-    /// Writes the node and those of its ancestors that are not written yet. Returns how many.
-    fn emit(&mut self, slab: &Slab, id: NodeId, out: &mut Vec<u8>) -> usize {
-        let mut chain = vec![id];
-        let mut ancestor = slab.node(id).parent;
-        while ancestor != NONE && !self.visited(ancestor) {
-            chain.push(ancestor);
-            ancestor = slab.node(ancestor).parent;
-        }
-        for &id in chain.iter().rev() {
-            let node = slab.node(id);
-            out.write_string(node.path());
-            out.write_buffer(node.data.as_deref());
-            out.write_long(AclTable::key(node.acl));
-            node.stat().write(out);
-            self.mark(id);
-        }
-        chain.len()
+    fn kept(&self, id: NodeId) -> Option<&Kept> {
+        let chunk = self.kept.get(id as usize / KEPT_CHUNK)?.as_ref()?;
+        chunk[id as usize % KEPT_CHUNK].as_ref()
     }
 
     /// Keeps a node that is about to change. Returns false when nobody wants it any more.
-    fn keep(&mut self, slab: &Slab, id: NodeId) -> bool {
+    fn keep(&mut self, nodes: &Nodes, id: NodeId) -> bool {
         if self.state != State::Walking {
             return false;
         }
-        if !self.visited(id) {
-            let mut buffer = std::mem::take(&mut self.buffer);
-            self.emit(slab, id, &mut buffer);
-            if buffer.len() > SNAPSHOT_BUFFER_MAX {
-                self.state = State::Overflowed;
-                buffer = Vec::new();
-            }
-            self.buffer = buffer;
+        if self.visited(id) || self.kept(id).is_some() {
+            return true;
         }
+        let mut record = Vec::new();
+        write(nodes, id, nodes.path(id).as_bytes(), &mut record);
+        self.kept_bytes += record.len();
+        if self.kept_bytes > SNAPSHOT_BUFFER_MAX {
+            self.state = State::Overflowed;
+            return false;
+        }
+        let chunk = self.kept[id as usize / KEPT_CHUNK]
+            .get_or_insert_with(|| Box::new([const { None }; KEPT_CHUNK]));
+        chunk[id as usize % KEPT_CHUNK] =
+            Some(Kept { parent: nodes.get(id).parent, record: record.into() });
         true
     }
+
+    /// Writes the next node, if there is one and its ancestors are written; else looks further.
+    fn advance(&mut self, nodes: &Nodes, out: &mut Vec<u8>) -> Advance {
+        let Some(&id) = self.chain.last() else {
+            if self.cursor == self.limit {
+                return Advance::Done;
+            }
+            let id = self.cursor;
+            self.cursor += 1;
+            if !self.visited(id) && (self.kept(id).is_some() || nodes.contains(id)) {
+                self.chain.push(id);
+            }
+            return Advance::Looked;
+        };
+        let parent = self.kept(id).map_or_else(|| nodes.get(id).parent, |kept| kept.parent);
+        if parent != NONE && !self.visited(parent) {
+            self.chain.push(parent);
+            return Advance::Looked;
+        }
+        self.chain.pop();
+        self.mark(id);
+        let kept = self.kept[id as usize / KEPT_CHUNK].as_mut();
+        if let Some(kept) = kept.and_then(|chunk| chunk[id as usize % KEPT_CHUNK].take()) {
+            self.kept_bytes -= kept.record.len();
+            let path = Reader::new(&kept.record).buffer().ok().flatten().unwrap_or_default();
+            self.trail.go_to_path(parent, id, path);
+            out.extend_from_slice(&kept.record);
+        } else {
+            write(nodes, id, self.trail.go_to(nodes, id), out);
+        }
+        Advance::Wrote
+    }
+}
+
+enum Advance {
+    Wrote,
+    Looked,
+    Done,
+}
+
+/// A node as a snapshot file has it.
+fn write(nodes: &Nodes, id: NodeId, path: &[u8], out: &mut Vec<u8>) {
+    let node = nodes.get(id);
+    out.write_buffer(Some(path));
+    out.write_buffer(node.data());
+    out.write_long(AclTable::key(node.acl));
+    nodes.stat(id).write(out);
 }
 
 /// The tree's side of a snapshot that is being taken.
 pub(super) type Active = Option<Arc<Mutex<Progress>>>;
 
 /// To be called before node `id` is changed or removed.
-pub(super) fn before_change(active: &mut Active, slab: &Slab, id: NodeId) {
+pub(super) fn before_change(active: &mut Active, nodes: &Nodes, id: NodeId) {
     if let Some(progress) = active
-        && !progress.lock().keep(slab, id)
+        && !progress.lock().keep(nodes, id)
     {
         *active = None;
     }
@@ -100,7 +173,11 @@ pub(super) fn before_change(active: &mut Active, slab: &Slab, id: NodeId) {
 /// To be called after a node was made at `id`.
 pub(super) fn after_create(active: &Active, id: NodeId) {
     if let Some(progress) = active {
-        progress.lock().mark(id);
+        let mut progress = progress.lock();
+        // The walker has still to come to the one that was there before.
+        if progress.kept(id).is_none() {
+            progress.mark(id);
+        }
     }
 }
 
@@ -136,14 +213,7 @@ impl TreeSnapshot {
         {
             return None;
         }
-        let limit = tree.slab.end();
-        let progress = Arc::new(Mutex::new(Progress {
-            visited: vec![0; (limit as usize).div_ceil(64)],
-            cursor: 0,
-            limit,
-            buffer: Vec::new(),
-            state: State::Walking,
-        }));
+        let progress = Arc::new(Mutex::new(Progress::new(tree.nodes.end())));
         tree.snapshot = Some(progress.clone());
         Some(TreeSnapshot {
             progress,
@@ -166,21 +236,21 @@ impl TreeSnapshot {
         if progress.state == State::Overflowed {
             return Step::Overflowed;
         }
-        out.append(&mut progress.buffer);
-        let places_end = progress.limit.min(progress.cursor.saturating_add(STEP_PLACES));
-        let mut nodes = 0;
-        while progress.cursor < places_end && nodes < count {
-            let id = progress.cursor;
-            progress.cursor += 1;
-            if !progress.visited(id) && tree.slab.node(id).path.is_some() {
-                nodes += progress.emit(&tree.slab, id, out);
+        let (start, mut written) = (out.len(), 0);
+        for _ in 0..STEP_PLACES {
+            match progress.advance(&tree.nodes, out) {
+                Advance::Looked => {}
+                Advance::Wrote => written += 1,
+                Advance::Done => {
+                    progress.state = State::Finished;
+                    return Step::Done;
+                }
+            }
+            if written == count || out.len() - start >= STEP_BYTES {
+                break;
             }
         }
-        if progress.cursor < progress.limit {
-            return Step::More;
-        }
-        progress.state = State::Finished;
-        Step::Done
+        Step::More
     }
 }
 
@@ -188,6 +258,9 @@ impl Drop for TreeSnapshot {
     fn drop(&mut self) {
         let mut progress = self.progress.lock();
         progress.state = State::Finished;
-        progress.buffer = Vec::new();
+        let kept = std::mem::take(&mut progress.kept);
+        // The writer need not wait until that is freed.
+        drop(progress);
+        drop(kept);
     }
 }

@@ -18,7 +18,8 @@ fn a_new_tree_is_a_fresh_zookeepers() {
     assert_eq!(tree.node("/").unwrap().stat().cversion, -1);
     assert_eq!(tree.node("/zookeeper").unwrap().stat().cversion, -2);
     assert_eq!(tree.node("/zookeeper/config").unwrap().stat().aversion, -1);
-    assert!(std::ptr::eq(tree.node("").unwrap().path(), tree.node("/").unwrap().path()));
+    assert_eq!(tree.node("").unwrap().path(), "/");
+    assert_eq!(tree.node("/").unwrap().path(), "/");
     assert_eq!(parent_path("/a/b"), Some("/a"));
     assert_eq!(parent_path("/a"), Some(""));
     assert_eq!((parent_path("/"), parent_path(""), parent_path("a")), (None, None, None));
@@ -43,7 +44,7 @@ fn check(database: &Database, model: &Model) {
             below.filter(|name| !name.is_empty() && !name.contains('/')).collect();
         assert_eq!(names, expected, "children of {}", node.path());
         assert_eq!(node.child_count(), names.len());
-        assert_eq!(tree.node(node.path()).unwrap().id, node.id);
+        assert_eq!(tree.node(&node.path()).unwrap().id, node.id);
     }
 }
 
@@ -192,6 +193,60 @@ fn depth_costs_no_stack() {
         run(&mut database, &Txn::Delete { path: "/d".to_owned() });
         assert_eq!(database.tree.node_count(), 5);
         assert_eq!(database.tree.data_size(), 44);
+    });
+}
+
+/// CVE-2026-115448: what a snapshot of a deep tree does at once is bounded, however long its paths are,
+/// and no memory is taken for paths.
+#[test]
+fn cve_2026_115448_deep_trees_are_loaded_and_written_in_small_steps() {
+    const LEVELS: usize = 3_000;
+    on_a_small_stack(|| {
+        let stat = StatPersisted::default();
+        let mut loader = TreeLoader::new(false);
+        loader.add_node("", None, -1, &stat).unwrap();
+        // A chain, and on the way back up a leaf at each level.
+        for level in 1..=LEVELS {
+            loader.add_node(&"/d".repeat(level), Some(b"d"), -1, &stat).unwrap();
+        }
+        for level in (1..LEVELS).rev() {
+            loader.add_node(&format!("{}/leaf", "/d".repeat(level)), None, -1, &stat).unwrap();
+        }
+        let (mut tree, _) = loader.finish(1).unwrap();
+        assert_eq!(tree.node("/").unwrap().descendant_count(), 2 * LEVELS - 1);
+        let middle = "/d".repeat(LEVELS / 2);
+        assert_eq!(tree.node(&middle).unwrap().descendant_count(), LEVELS - 1);
+        assert_eq!(tree.node(&middle).unwrap().path(), middle);
+
+        let snapshot = tree.begin_snapshot().unwrap();
+        // The deepest is kept as it was, and goes; another takes its place, and stays out.
+        let deepest = "/d".repeat(LEVELS);
+        tree.delete(&deepest, 2, |_, _, _| ()).unwrap();
+        tree.create(&format!("{middle}/new"), None, &open_acl_unsafe(), &stat, -1).unwrap();
+        let mut paths = HashSet::new();
+        let mut piece = Vec::new();
+        let mut more = true;
+        while more {
+            more = snapshot.step(&tree, &mut piece) == WalkerStep::More;
+            assert!(piece.len() < (256 << 10) + deepest.len() + 200, "{} bytes", piece.len());
+            let mut reader = crate::zookeeper::jute::Reader::new(&piece);
+            while !reader.is_empty() {
+                let path = reader.required_string("path").unwrap().to_owned();
+                let parent = parent_path(&path).map_or_else(String::new, str::to_owned);
+                assert!(path.is_empty() || paths.contains(&parent), "parents first");
+                reader.buffer().unwrap();
+                reader.long().unwrap();
+                StatPersisted::read(&mut reader).unwrap();
+                assert!(paths.insert(path), "each once");
+            }
+            piece.clear();
+        }
+        assert_eq!(paths.len(), 2 * LEVELS);
+        assert!(paths.contains(&deepest));
+        assert!(
+            paths.contains(&format!("{middle}/leaf")) && !paths.contains(&format!("{middle}/new"))
+        );
+        assert_eq!(tree.node("/").unwrap().descendant_count(), 2 * LEVELS - 1);
     });
 }
 

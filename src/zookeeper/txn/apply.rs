@@ -132,7 +132,7 @@ fn single(
             {
                 changes.push(Change {
                     kind: ChangeKind::DataChanged,
-                    path: node.path().into(),
+                    path: node.path().into_boxed_str(),
                     acl: node.acl().clone(),
                     parent_acl: node.acl().clone(),
                 });
@@ -168,8 +168,7 @@ fn close_session(
     header: &TxnHeader,
     changes: &mut Option<&mut Vec<Change>>,
 ) {
-    let mut paths: Vec<String> =
-        database.tree.ephemerals(header.client_id).map(str::to_owned).collect();
+    let mut paths: Vec<String> = database.tree.ephemerals(header.client_id).collect();
     paths.sort_unstable();
     for path in paths {
         let _ = delete_node(database, header, &path, changes);

@@ -195,13 +195,12 @@ impl<'a> Pending<'a> {
         let of_tree = self.tree.ephemerals(session);
         let of_batch = self.created.iter().filter(|(owner, _)| *owner == session);
         let mut paths: Vec<String> = of_tree
-            .chain(of_batch.map(|(_, path)| &**path))
-            .filter(|path| match self.nodes.get(*path) {
+            .chain(of_batch.map(|(_, path)| path.to_string()))
+            .filter(|path| match self.nodes.get(path.as_str()) {
                 Some(Entry::Present(node)) => node.stat.ephemeral_owner == session,
                 Some(Entry::Deleted) => false,
                 None => true,
             })
-            .map(str::to_owned)
             .collect();
         paths.sort_unstable();
         paths.dedup();
