@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::pipeline::control::{SnapshotTaken, SnapshotWaiter};
 use super::state::State;
 use super::stats::microseconds;
-use super::storage::{SnapshotWriter, Storage, StorageError};
+use super::storage::{HoldTimer, SnapshotWriter, Storage, StorageError};
 use crate::limits::SNAPSHOT_RETRY;
 
 /// Starts snapshots, one at a time.
@@ -57,10 +57,10 @@ impl Snapshots {
             return Ok(());
         }
         let mut database = self.state.database.write();
-        let locked = Instant::now();
+        let hold = HoldTimer::start();
         let snapshot = database.begin_snapshot();
         drop(database);
-        let begin_lock = locked.elapsed();
+        let begin_lock = hold.stop();
         let Some(snapshot) = snapshot else {
             self.running.store(false, Ordering::Release);
             tell(waiter, None);
@@ -79,11 +79,13 @@ impl Snapshots {
                     state.stats.snapshot_duration.record(info.duration.as_secs_f64());
                     state.stats.server.snapshottime.record(microseconds(info.duration), 1);
                     let fsync = state.stats.longest_fsync_us.load(Ordering::Relaxed);
+                    let longest_lock = info.longest_lock.max(begin_lock);
                     tracing::debug!(
                         zxid = format_args!("{:#x}", info.zxid),
                         bytes = info.bytes,
                         duration_ms = milliseconds(info.duration),
-                        longest_lock_ms = milliseconds(info.longest_lock.max(begin_lock)),
+                        longest_lock_ms = milliseconds(longest_lock.time),
+                        longest_lock_cpu_ms = milliseconds(longest_lock.cpu),
                         longest_fsync_ms = milliseconds(Duration::from_micros(fsync)),
                         "snapshot written"
                     );

@@ -100,8 +100,10 @@ fn write(bench: &mut Bench, server: &Server, children: usize) -> Result<()> {
     add(bench, side, &format!("{title}: 99th percentile"), "ms", milliseconds(0.99));
     add(bench, side, &format!("{title}: longest"), "ms", milliseconds(1.0));
     let (taken, held) = match side {
-        Side::Doorkeeper => ("duration_ms", ["longest_lock_ms", "longest_fsync_ms"]),
-        Side::Peer => ("Snapshot taken in", ["", ""]),
+        Side::Doorkeeper => {
+            ("duration_ms", ["longest_lock_ms", "longest_lock_cpu_ms", "longest_fsync_ms"])
+        }
+        Side::Peer => ("Snapshot taken in", ["", "", ""]),
     };
     let longest = |name: &str| -> Result<Option<f64>> {
         Ok(server.logged(name)?.into_iter().reduce(f64::max))
@@ -111,6 +113,7 @@ fn write(bench: &mut Bench, server: &Server, children: usize) -> Result<()> {
     }
     for (name, title) in held.into_iter().zip([
         "longest hold of a lock by a snapshot",
+        "longest hold of a lock by a snapshot, the holder's own CPU time in it",
         "longest wait of the log for its fsync during a snapshot",
     ]) {
         if !name.is_empty()

@@ -29,7 +29,7 @@ pub use self::error::StorageError;
 pub use self::log_reader::{Entry, LogReader, Opened};
 pub use self::recovery::Recovery;
 pub use self::snapshot_reader::{Loaded, SnapshotError, read_snapshot};
-pub use self::snapshot_writer::{SnapshotInfo, SnapshotWriter};
+pub use self::snapshot_writer::{HoldTimer, SnapshotInfo, SnapshotWriter};
 
 use self::directory::{Locks, Packing};
 use self::epochs::Epochs;

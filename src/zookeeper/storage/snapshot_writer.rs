@@ -47,7 +47,48 @@ pub struct SnapshotInfo {
     /// How long it took.
     pub duration: Duration,
     /// The longest time that the database was locked for it at once.
-    pub longest_lock: Duration,
+    pub longest_lock: Hold,
+}
+
+/// How long something was held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// By the clock: with the time in which others had the processor.
+    pub time: Duration,
+    /// What the thread itself did meanwhile.
+    pub cpu: Duration,
+}
+
+impl Hold {
+    /// The longer of the two, by each measure.
+    pub fn max(self, other: Hold) -> Hold {
+        Hold { time: self.time.max(other.time), cpu: self.cpu.max(other.cpu) }
+    }
+}
+
+/// Measures a hold, from now on.
+#[derive(Debug)]
+pub struct HoldTimer {
+    began: Instant,
+    cpu: Duration,
+}
+
+impl HoldTimer {
+    /// To be called when the lock is there.
+    pub fn start() -> Self {
+        HoldTimer { began: Instant::now(), cpu: thread_cpu() }
+    }
+
+    /// To be called when the lock is given back.
+    pub fn stop(self) -> Hold {
+        Hold { time: self.began.elapsed(), cpu: thread_cpu().saturating_sub(self.cpu) }
+    }
+}
+
+/// The processor's time that this thread has had.
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 impl SnapshotWriter {
@@ -67,13 +108,13 @@ impl SnapshotWriter {
         database: &RwLock<Database>,
         snapshot: &DatabaseSnapshot,
     ) -> Result<SnapshotInfo, StorageError> {
-        let mut longest_lock = Duration::ZERO;
+        let mut longest_lock = Hold::default();
         let info = self.write_steps(snapshot, |out| {
             let database = database.read();
-            let locked = Instant::now();
+            let hold = HoldTimer::start();
             let step = snapshot.tree.step(&database.tree, out);
             drop(database);
-            longest_lock = longest_lock.max(locked.elapsed());
+            longest_lock = longest_lock.max(hold.stop());
             step
         })?;
         Ok(SnapshotInfo { longest_lock, ..info })
@@ -104,7 +145,7 @@ impl SnapshotWriter {
         }
         let bytes = written?;
         self.disk.rename(&temporary, &path).map_err(StorageError::io(&path, "rename to"))?;
-        let longest_lock = Duration::ZERO;
+        let longest_lock = Hold::default();
         Ok(SnapshotInfo { zxid, bytes, duration: started.elapsed(), longest_lock })
     }
 
