@@ -97,9 +97,9 @@ mod tests {
     const OFF: RequestThrottleConfig = RequestThrottleConfig::DEFAULT;
 
     fn connection(id: u64) -> Arc<ConnectionHandle> {
-        let output = OutputTotal::new(limits::OUTPUT_BYTES_TOTAL_MAX);
+        let output = OutputTotal::new(limits::OUTPUT_BYTES_TOTAL_MAX, Counter::noop());
         let peer = "127.0.0.1:1".parse().unwrap();
-        Arc::new(ConnectionHandle::new(id, peer, None, Counter::noop(), output))
+        Arc::new(ConnectionHandle::new(id, peer, None, output))
     }
 
     /// A request of a session with a timeout of one second.
