@@ -271,7 +271,6 @@ fn what_would_protect_less_stops_the_start() {
     let zoo = |line: &str| problem(&[("zoo.cfg", &format!("{ZOO}{line}\n"))], &[]);
     for line in [
         "ssl.crl=true",
-        "ssl.x509.clientCertIdType=SAN",
         "requireKerberosConfig=true",
         "peerType=observer",
     ] {
