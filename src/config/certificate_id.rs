@@ -1,7 +1,7 @@
 //! What names the owner of a client's certificate in the scheme `x509`: the certificate's subject, or
 //! one of its subject alternative names.
 //!
-//! The keys `ssl.x509.clientCertId*` are those of LinkedIn's ZooKeeper (`X509AuthenticationConfig`);
+//! The keys `ssl.x509.clientCertId*` are those of `LinkedIn`'s ZooKeeper (`X509AuthenticationConfig`);
 //! Apache's, up to 3.9.4, knows subjects alone.
 
 use regex::Regex;

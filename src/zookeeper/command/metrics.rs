@@ -202,10 +202,14 @@ impl Metric {
                 }
             }
             Value::Gauges(entries) => {
-                entries.iter().for_each(|(key, value)| show(&format!("{key}_{name}"), value));
+                for (key, value) in entries {
+                    show(&format!("{key}_{name}"), value);
+                }
             }
             Value::Counters(entries) => {
-                entries.iter().for_each(|(key, value)| show(&format!("{key}_{name}"), value));
+                for (key, value) in entries {
+                    show(&format!("{key}_{name}"), value);
+                }
             }
         }
     }

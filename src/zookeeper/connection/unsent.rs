@@ -182,7 +182,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (client, server) =
             tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
-        let (mut client, (_reading, socket)) = (client.unwrap(), server.unwrap().0.into_split());
+        let (mut client, (reading, socket)) = (client.unwrap(), server.unwrap().0.into_split());
         let (mut unsent, expected) = two_listings();
         let reader = tokio::spawn(async move {
             let mut all = Vec::new();
@@ -198,7 +198,7 @@ mod tests {
                 Err(error) => panic!("{error}"),
             }
         }
-        drop((socket, _reading));
+        drop((socket, reading));
         assert!(reader.await.unwrap() == expected);
     }
 }
