@@ -14,7 +14,7 @@ from servers import Kafka, free_port, wait_for
 
 BROKERS = (1, 2, 3)
 # A kill of the coordinator must be over before a session is; a killed broker is missed only after it.
-SESSION_SECONDS = 12
+SESSION_SECONDS = 18
 SETTINGS = {
     "zookeeper.session.timeout.ms": str(SESSION_SECONDS * 1000),
     # A coordinator that is away for some seconds is no reason to give up while connecting.

@@ -37,8 +37,8 @@ def ours(pair):
 
 @contextlib.contextmanager
 def client(server, **options):
-    made = KazooClient(server.coordinator, timeout=10, **options)
-    made.start()
+    made = KazooClient(server.coordinator, timeout=20, **options)
+    made.start(60)
     try:
         yield made
     finally:
@@ -147,7 +147,7 @@ def test_watches(pair):
         seen = queue.Queue()
 
         def event():
-            return seen.get(timeout=5)
+            return seen.get(timeout=60)
 
         with client(step.server) as k, client(step.server) as other:
             k.create("/kw")
@@ -167,11 +167,11 @@ def test_watches(pair):
             changes = queue.Queue()
             k.DataWatch("/kw/data", lambda data, stat: changes.put((data, stat and stat.version)))
             k.ChildrenWatch("/kw", lambda children: changes.put(sorted(children)))
-            step("first", lambda: [changes.get(timeout=5), changes.get(timeout=5)])
+            step("first", lambda: [changes.get(timeout=60), changes.get(timeout=60)])
             other.create("/kw/data", b"a")
-            step("then", lambda: sorted((str(changes.get(timeout=5)), str(changes.get(timeout=5)))))
+            step("then", lambda: sorted((str(changes.get(timeout=60)), str(changes.get(timeout=60)))))
             other.set("/kw/data", b"b")
-            step("and then", changes.get, timeout=5)
+            step("and then", changes.get, timeout=60)
 
     compare(pair, steps)
 
@@ -208,19 +208,19 @@ def test_sessions(pair):
             k = KazooClient(step.server.coordinator, timeout=10)
             k.add_listener(states.put)
             k.start()
-            step("connected", states.get, timeout=5)
+            step("connected", states.get, timeout=60)
             k.create("/ks", b"", ephemeral=True)
             identity = k.client_id
             k._connection._socket.shutdown(2)
-            step("suspended", states.get, timeout=5)
-            step("again", states.get, timeout=10)
+            step("suspended", states.get, timeout=60)
+            step("again", states.get, timeout=60)
             step("same session", lambda: k.client_id == identity)
             step("ephemeral", other.exists, "/ks")
             gone = threading.Event()
             other.exists("/ks", watch=lambda _: gone.set())
             k.stop()
-            step("gone", gone.wait, 5)
-            step("closed", lambda: states.get(timeout=5) == KazooState.LOST)
+            step("gone", gone.wait, 60)
+            step("closed", lambda: states.get(timeout=60) == KazooState.LOST)
             k.close()
 
     compare(pair, steps)
@@ -256,7 +256,7 @@ def test_lock_is_released_by_a_lost_session(ours):
         assert not lock.acquire(blocking=False)
         holder._connection._socket.close()
         holder.stop()
-        assert lock.acquire(timeout=15)
+        assert lock.acquire(timeout=60)
 
 
 def test_election(ours):
@@ -269,7 +269,7 @@ def test_election(ours):
     threads = [threading.Thread(target=candidate, args=(number,)) for number in range(5)]
     for thread in threads:
         thread.start()
-    assert sorted(led.get(timeout=20) for _ in threads) == list(range(5))
+    assert sorted(led.get(timeout=60) for _ in threads) == list(range(5))
     for thread in threads:
         thread.join(20)
 
@@ -285,7 +285,7 @@ def test_queues(ours):
         locking.put_all([b"a", b"b", b"c"])
         taken = []
         for _ in range(3):
-            taken.append(locking.get(5))
+            taken.append(locking.get(60))
             assert locking.consume()
         assert taken == [b"a", b"b", b"c"]
 

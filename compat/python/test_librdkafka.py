@@ -65,7 +65,7 @@ def test_long_poll(doorkeeper, admin):
     """A consumer that waits at the end gets a record when it is written, not when its poll ends."""
     topic = made(admin, "rd-poll")
     consumer = Consumer({
-        "bootstrap.servers": doorkeeper.bootstrap, "group.id": "none", "enable.auto.commit": False, "fetch.wait.max.ms": 20_000,
+        "bootstrap.servers": doorkeeper.bootstrap, "group.id": "none", "enable.auto.commit": False, "fetch.wait.max.ms": 50_000,
     })  # fmt: skip
     consumer.assign([TopicPartition(topic, 0, 0)])
     wait_for("the consumer asks", lambda: consumer.poll(0.2) is None)
@@ -73,12 +73,12 @@ def test_long_poll(doorkeeper, admin):
     timer = threading.Timer(1, lambda: produce(doorkeeper, topic, [(0, None, b"now", [], 0)]))
     started = time.monotonic()
     timer.start()
-    message = consumer.poll(15)
+    message = consumer.poll(40)
     elapsed = time.monotonic() - started
     consumer.close()
     timer.join()
     assert message is not None and message.value() == b"now"
-    assert 0.9 < elapsed < 6, elapsed
+    assert 0.9 < elapsed < 30, elapsed
 
 
 def test_offsets(doorkeeper, admin):

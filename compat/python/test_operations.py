@@ -110,7 +110,7 @@ def test_ttl_nodes(pair):
         a.ask("multi", multi(("createTTL", create_ttl("/t/m5", LONG_TTL, 9))))
         a.ask("multi", multi(("create", create("/t/m6", b"", TTL))))
         a.ask("getChildren2", watched("/t"))
-        a.ask("createTTL", create_ttl("/t/short", 1000))
+        a.ask("createTTL", create_ttl("/t/short", 4000))
         b.ask("exists", watched("/t/short", True))
         b.read()
         a.ask("getChildren2", watched("/t"))

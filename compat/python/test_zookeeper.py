@@ -517,21 +517,22 @@ def test_session_expiry(pair):
     """Ephemerals go in one transaction when the session's time is up, and nobody else's do."""
 
     def steps(script):
-        a, b = script.connect("a"), script.connect("b", timeout=2 * TICK)
+        a, b = script.connect("a", timeout=60 * TICK), script.connect("b", timeout=4 * TICK)
         a.ask("create", create("/x", b""))
         for number in range(3):
+            # Its time begins with the last request, and not before that is sent.
+            started = time.monotonic()
             b.ask("create", create(f"/x/{number}", b"", EPHEMERAL))
         a.ask("getChildren", watched("/x", True))
-        started = time.monotonic()
-        a.socket.settimeout(10)
+        a.socket.settimeout(60)
         a.read()
         elapsed = time.monotonic() - started
-        script.note("in time", 2 * TICK / 1000 - 0.05 <= elapsed <= 4 * TICK / 1000 + 3 or elapsed)
+        script.note("in time", 4 * TICK / 1000 - 0.05 <= elapsed <= 6 * TICK / 1000 + 30 or elapsed)
         b.closed()
         a.ask("getChildren2", watched("/x"))
         script.connect("too late", session=b.session)
         # Pings keep a session, whatever else it does.
-        c = script.connect("c", timeout=2 * TICK)
+        c = script.connect("c", timeout=4 * TICK)
         c.ask("create", create("/x/c", b"", EPHEMERAL))
         for _ in range(12):
             time.sleep(TICK / 2000)
@@ -545,7 +546,7 @@ def test_session_expiry(pair):
 
 def test_reattach_keeps_ephemerals(pair):
     def steps(script):
-        a = script.connect("a", timeout=4 * TICK)
+        a = script.connect("a", timeout=30 * TICK)
         a.ask("create", create("/re", b""))
         a.ask("create", create("/re/e", b"", EPHEMERAL))
         a.socket.close()
