@@ -90,8 +90,39 @@ pub const PENDING_REMOVALS_MAX: usize = 1_000_000;
 /// far below what a frame may be.
 pub const MULTI_READ_PATHS: usize = 100;
 
+/// Paths of the first multi reads, before it shows how big the znodes are.
+pub const MULTI_READ_PATHS_FIRST: usize = 25;
+
+/// Bytes of data that the answer to one multi read is expected to have at most.
+pub const MULTI_READ_BYTES: usize = 1 << 20;
+
 /// Multi reads of one full read that are under way at the same time.
 pub const MULTI_READS_IN_FLIGHT: usize = 16;
+
+/// Topics whose znodes are in memory as they were read, before they become part of an image.
+pub const TOPICS_READ_AT_ONCE: usize = 1_000;
+
+/// Changes of one image that make it a burst: what follows is gathered before it is read.
+pub const BURST_CHANGES: usize = 64;
+
+/// Changes of a burst come so close after each other.
+pub const BURST_QUIET: Duration = Duration::from_millis(10);
+
+/// How long the changes of a burst are gathered at most: a controller tells its brokers, too, only
+/// when it has written them all.
+pub const BURST_GATHER_MAX: Duration = Duration::from_millis(250);
+
+/// Znodes that an observer remembers to have named in the log as not understood.
+pub const ZNODES_NAMED_MAX: usize = 10_000;
+
+/// How often the image is written to disk at most.
+pub const IMAGE_SAVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often an image on disk that did not change is marked as current.
+pub const IMAGE_MARK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Bytes of an image on disk: more is not read.
+pub const IMAGE_FILE_BYTES_MAX: u64 = 4 << 30;
 
 /// Operations of one multi that the controller writes: a path of 250 characters and a state each
 /// stay below half of the coordinator's default `jute.maxbuffer`.

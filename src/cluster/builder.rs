@@ -1,7 +1,9 @@
 //! Builds the next image from the last one and from znodes that were read (pure).
 //!
 //! What is read again and found equal keeps its `Arc`. Data that makes no sense is noted as a
-//! problem and counts as absent, so that one broken znode does not hide the rest of the cluster.
+//! problem, and hides nothing else. Of a broker, a topic or a partition that was understood before
+//! the last view stays, as brokers keep theirs, until the znode is understood again or goes away; one
+//! that never was counts as absent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -58,7 +60,17 @@ pub struct ImageBuilder {
     previous: u64,
     image: ClusterImage,
     changed: bool,
-    problems: Vec<String>,
+    changed_ms: Option<i64>,
+    problems: Vec<Problem>,
+}
+
+/// A znode that could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Its path.
+    pub path: String,
+    /// Why not.
+    pub reason: String,
 }
 
 impl ImageBuilder {
@@ -68,6 +80,7 @@ impl ImageBuilder {
             previous: previous.version,
             image: previous.clone(),
             changed: false,
+            changed_ms: None,
             problems: Vec::new(),
         }
     }
@@ -78,8 +91,9 @@ impl ImageBuilder {
     }
 
     /// The next image, `None` if nothing changed, and what could not be understood.
-    pub fn finish(mut self) -> (Option<ClusterImage>, Vec<String>) {
+    pub fn finish(mut self) -> (Option<ClusterImage>, Vec<Problem>) {
         self.image.version = self.previous + 1;
+        self.image.changed_ms = self.changed_ms;
         let image = (self.changed || self.previous == 0).then_some(self.image);
         (image, self.problems)
     }
@@ -117,7 +131,7 @@ impl ImageBuilder {
     /// `/cluster/id`.
     pub fn cluster_id(&mut self, znode: Option<&Znode>) {
         let id = self.understood(paths::CLUSTER_ID, znode, |z| ids::decode_cluster_id(&z.data));
-        let id = id.map(Arc::from);
+        let id = id.map(Arc::from).or_else(|| znode.and(self.image.cluster_id.clone()));
         if self.image.cluster_id != id {
             self.image.cluster_id = id;
             self.changed = true;
@@ -139,13 +153,18 @@ impl ImageBuilder {
         });
         if self.image.controller != info {
             self.image.controller = info;
-            self.changed = true;
+            self.changed_at(controller);
         }
     }
 
     /// `/brokers/ids/<id>`.
     pub fn broker(&mut self, id: i32, znode: Option<&Znode>) {
         let decoded = self.understood(&paths::broker(id), znode, |z| Registration::decode(&z.data));
+        if let (None, Some(znode), Some(known)) = (&decoded, znode, self.image.brokers.get(&id))
+            && known.epoch == znode.czxid
+        {
+            return;
+        }
         let info = decoded.zip(znode).map(|(registration, znode)| {
             Arc::new(BrokerInfo {
                 id,
@@ -156,13 +175,19 @@ impl ImageBuilder {
                 owner: znode.owner,
             })
         });
-        self.changed |= put(&mut self.image.brokers, id, info);
+        if put(&mut self.image.brokers, id, info) {
+            self.changed_at(znode);
+        }
     }
 
     /// `/brokers/topics/<name>` and every `state` below it.
     pub fn topic(&mut self, name: &str, znode: Option<&Znode>, states: &BTreeMap<i32, Znode>) {
         let decoded =
             self.understood(&paths::topic(name), znode, |z| TopicAssignment::decode(&z.data));
+        let known = znode.and_then(|znode| self.known_topic(name, znode.czxid));
+        if decoded.is_none() && known.is_some() {
+            return;
+        }
         let topic = decoded.zip(znode).map(|(assignment, znode)| {
             let mut topic = TopicImage {
                 name: self.known_name(name),
@@ -177,28 +202,44 @@ impl ImageBuilder {
                 config: self.image.topic_configs.get(name).cloned().unwrap_or_default(),
             };
             for (partition, state) in states {
-                if let Some(state) = self.partition_image(&topic, *partition, Some(state)) {
+                let known = known.as_ref().and_then(|known| known.partitions.get(partition));
+                if let Some(state) = self.partition_image(&topic, *partition, known, Some(state)) {
                     topic.partitions.insert(*partition, state);
                 }
             }
             topic
         });
-        self.put_topic(name, topic);
+        if self.put_topic(name, topic) {
+            self.changed_at(states.values().chain(znode).max_by_key(|znode| znode.modified_ms));
+        }
     }
 
     /// `/brokers/topics/<topic>/partitions/<partition>/state` of a topic that is known.
     pub fn partition(&mut self, topic: &str, partition: i32, state: Option<&Znode>) {
+        self.partitions(topic, &[(partition, state.cloned())].into());
+    }
+
+    /// Several `state`s of one topic that is known.
+    pub fn partitions(&mut self, topic: &str, states: &BTreeMap<i32, Option<Znode>>) {
         let Some(known) = self.image.topics.get(topic).cloned() else { return };
-        let state = self.partition_image(&known, partition, state);
-        if known.partitions.get(&partition) == state.as_ref() {
-            return;
+        let mut changed = None;
+        for (partition, znode) in states {
+            let before = known.partitions.get(partition);
+            let state = self.partition_image(&known, *partition, before, znode.as_ref());
+            if before == state.as_ref() {
+                continue;
+            }
+            let partitions =
+                &mut changed.get_or_insert_with(|| TopicImage::clone(&known)).partitions;
+            match state {
+                Some(state) => partitions.insert(*partition, state),
+                None => partitions.remove(partition),
+            };
+            self.changed_at(znode.as_ref());
         }
-        let mut changed = TopicImage::clone(&known);
-        match state {
-            Some(state) => changed.partitions.insert(partition, state),
-            None => changed.partitions.remove(&partition),
-        };
-        self.put_topic(topic, Some(changed));
+        if changed.is_some() {
+            self.put_topic(topic, changed);
+        }
     }
 
     /// `/config/topics/<name>`.
@@ -210,7 +251,7 @@ impl ImageBuilder {
         if !put(&mut self.image.topic_configs, key, config) {
             return;
         }
-        self.changed = true;
+        self.changed_at(znode);
         if let Some(topic) = self.image.topics.get(name) {
             let mut topic = TopicImage::clone(topic);
             topic.config = self.image.topic_configs.get(name).cloned().unwrap_or_default();
@@ -223,7 +264,9 @@ impl ImageBuilder {
         let path = paths::broker_config(entity);
         let config: Option<ConfigMap> =
             self.understood(&path, znode, |z| config::decode_config(&z.data));
-        self.changed |= put(&mut self.image.broker_configs, entity.into(), config.map(Arc::new));
+        if put(&mut self.image.broker_configs, entity.into(), config.map(Arc::new)) {
+            self.changed_at(znode);
+        }
     }
 
     /// The children of `/admin/delete_topics/<name>`, `None` if it is not there.
@@ -242,16 +285,29 @@ impl ImageBuilder {
         self.changed = true;
     }
 
-    fn put_topic(&mut self, name: &str, topic: Option<TopicImage>) {
+    /// The image is another one now. When a znode changed is known unless it went away.
+    fn changed_at(&mut self, znode: Option<&Znode>) {
+        self.changed = true;
+        let at = znode.map(|znode| znode.modified_ms);
+        self.changed_ms = self.changed_ms.into_iter().chain(at).min();
+    }
+
+    /// The topic that is known already, if it is the same and not one made later.
+    fn known_topic(&self, name: &str, created_zxid: i64) -> Option<Arc<TopicImage>> {
+        self.image.topics.get(name).filter(|topic| topic.created_zxid == created_zxid).cloned()
+    }
+
+    /// True if the topic changed.
+    fn put_topic(&mut self, name: &str, topic: Option<TopicImage>) -> bool {
         let key = self.known_name(name);
         let old_id = self.image.topics.get(name).map(|topic| topic.id);
         let new_id = topic.as_ref().map(|topic| topic.id);
         if !put(&mut self.image.topics, key.clone(), topic.map(Arc::new)) {
-            return;
+            return false;
         }
         self.changed = true;
         if old_id == new_id {
-            return;
+            return true;
         }
         let ids = Arc::make_mut(&mut self.image.topic_ids);
         if let Some(id) = old_id.filter(|id| ids.get(id) == Some(&key)) {
@@ -260,18 +316,25 @@ impl ImageBuilder {
         if let Some(id) = new_id.filter(|id| *id != Uuid::nil()) {
             ids.insert(id, key);
         }
+        true
     }
 
     fn partition_image(
         &mut self,
         topic: &TopicImage,
         partition: i32,
+        known: Option<&PartitionImage>,
         znode: Option<&Znode>,
     ) -> Option<PartitionImage> {
         let replicas = topic.assignment.get(&partition)?;
-        let path = paths::partition_state(&topic.name, partition);
-        let state = self.understood(&path, znode, |z| PartitionState::decode(&z.data))?;
         let znode = znode?;
+        let Ok(state) = PartitionState::decode(&znode.data).map_err(|error| {
+            let path = paths::partition_state(&topic.name, partition);
+            self.problems.push(Problem { path, reason: error.to_string() });
+        }) else {
+            let known = known.filter(|known| known.created_zxid == znode.czxid)?;
+            return Some(PartitionImage { replicas: replicas.clone(), ..known.clone() });
+        };
         Some(PartitionImage {
             replicas: replicas.clone(),
             leader: state.leader,
@@ -301,7 +364,8 @@ impl ImageBuilder {
         match decode(znode?) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problems.push(format!("{path}: {error}"));
+                let problem = Problem { path: path.to_owned(), reason: error.to_string() };
+                self.problems.push(problem);
                 None
             }
         }

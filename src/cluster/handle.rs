@@ -84,14 +84,24 @@ impl ImageHandle {
         self.shared.changed.send_replace(version);
     }
 
-    /// Notes whether the znodes are followed.
+    /// Makes an image from an earlier time, which was current `age` ago, the first one. Nobody may
+    /// follow the znodes yet.
+    pub fn restore(&self, image: ClusterImage, age: Duration) {
+        let now = Instant::now();
+        *self.shared.stale_since.lock() = Some(now.checked_sub(age).unwrap_or(now));
+        self.publish(image);
+    }
+
+    /// Notes whether the znodes are followed; who waits for a change is told of that one too.
     pub fn set_connected(&self, connected: bool) {
         let mut stale_since = self.shared.stale_since.lock();
         match (connected, *stale_since) {
-            (true, _) => *stale_since = None,
+            (true, Some(_)) => *stale_since = None,
             (false, None) => *stale_since = Some(Instant::now()),
-            (false, Some(_)) => {}
+            (true, None) | (false, Some(_)) => return,
         }
+        drop(stale_since);
+        self.shared.changed.send_modify(|_| {});
     }
 
     /// Waits until `check` answers something for the newest image; `None` after `timeout`.

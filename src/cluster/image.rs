@@ -26,6 +26,9 @@ pub const NO_LEADER: i32 = -1;
 pub struct ClusterImage {
     /// Grows with every image; 0 is the empty image from before the first read.
     pub version: u64,
+    /// When the oldest change that this image shows, and the one before did not, was made, in
+    /// milliseconds since 1970 by the coordinator's clock; `None` if no znode tells.
+    pub changed_ms: Option<i64>,
     /// The id in `/cluster/id`.
     pub cluster_id: Option<Arc<str>>,
     /// Who holds `/controller`.
@@ -211,6 +214,14 @@ impl ClusterImage {
         self.visible_topics()
             .flat_map(|topic| topic.partitions.values())
             .filter(|partition| !self.is_alive(partition.leader))
+            .count()
+    }
+
+    /// Partitions with a replica that is not in sync, of the topics that clients know.
+    pub fn under_replicated_partitions(&self) -> usize {
+        self.visible_topics()
+            .flat_map(|topic| topic.partitions.values())
+            .filter(|partition| partition.isr.len() < partition.replicas.len())
             .count()
     }
 }

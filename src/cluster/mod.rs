@@ -4,20 +4,22 @@
 //! - [`layout`]: znode paths and their JSON, both ways (pure).
 //! - [`image`]: one immutable picture of the cluster (pure); [`builder`] makes the next one from
 //!   what was read; [`handle`] shares the newest.
-//! - [`client`]: sessions with the coordinator; [`reader`]: many znodes at once; [`observer`]:
-//!   znodes and watches in, images out.
-//! - [`lookups`]: topics that the image lacks, read once more on demand.
+//! - [`client`]: sessions with the coordinator; [`reader`]: many znodes at once; [`changes`]: what
+//!   the watches named (pure); [`observer`]: znodes and watches in, images out.
+//! - [`image_file`]: an image as bytes (pure); [`image_store`]: the newest one, kept on disk.
 //! - [`topic_config`]: the topic configuration keys, their types, defaults and validation (pure).
 //! - [`placement`]: which brokers get a new partition's replicas (pure).
 //! - [`admin`]: topics and configurations, written as Kafka 3.9 writes them.
 
 pub mod admin;
 pub mod builder;
+pub mod changes;
 pub mod client;
 pub mod handle;
 pub mod image;
+pub mod image_file;
+pub mod image_store;
 pub mod layout;
-pub mod lookups;
 pub mod observer;
 pub mod placement;
 pub mod reader;

@@ -1,15 +1,17 @@
 //! Znodes and watches in, images out.
 //!
 //! A session of its own follows the cluster. Persistent recursive watches tell what changed; only
-//! that is read again, and what changes while a read is under way is read together afterwards.
+//! that is read again, and what changes while a read is under way is read together afterwards; a
+//! burst, such as the new leaders after a broker's death, is gathered first.
 //! Persistent watches do not tell what was missed while the connection was away, and the client
 //! forgets them at a reconnect: after each one the watches are set anew, and then everything is
 //! read. While the coordinator is away the last image stays.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
-use metrics::gauge;
+use metrics::{Counter, counter, gauge, histogram};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
@@ -17,7 +19,8 @@ use zookeeper_client::{
     AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, StateWatcher,
 };
 
-use super::builder::ImageBuilder;
+use super::builder::{ImageBuilder, Problem};
+use super::changes::Changes;
 use super::client::Coordinator;
 use super::handle::ImageHandle;
 use super::layout::paths;
@@ -51,7 +54,7 @@ impl Observer {
 /// One session after the other.
 async fn follow(coordinator: Coordinator, mut first: Option<Client>, images: ImageHandle) {
     let mut backoff = limits::SESSION_BACKOFF_MIN;
-    let mut away = Away { coordinator: coordinator.connect.clone(), said: false };
+    let mut publisher = Publisher::new(coordinator.connect.clone(), images);
     loop {
         let client = match first.take() {
             Some(client) => Ok(client),
@@ -60,48 +63,90 @@ async fn follow(coordinator: Coordinator, mut first: Option<Client>, images: Ima
         match client {
             Ok(client) => {
                 backoff = limits::SESSION_BACKOFF_MIN;
-                let error = follow_session(&client, &images, &mut away).await;
+                let error = follow_session(&client, &mut publisher).await;
                 tracing::debug!(%error, "observing session ended");
             }
-            Err(error) => away.lost(&error, &images),
+            Err(error) => publisher.lost(&error),
         }
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(limits::SESSION_BACKOFF_MAX);
     }
 }
 
-/// Says once that the coordinator is away, and once that it is back.
-struct Away {
+/// Publishes images, and says once what an operator should know of them.
+struct Publisher {
     coordinator: String,
-    said: bool,
+    images: ImageHandle,
+    /// Whether it was said that the coordinator is away.
+    said_away: bool,
+    /// Whether a KRaft controller owned the cluster in the last image.
+    kraft: bool,
+    /// What was named in the log as not understood.
+    named: BTreeSet<Problem>,
 }
 
-impl Away {
-    fn lost(&mut self, error: &Error, images: &ImageHandle) {
-        images.set_connected(false);
-        if !self.said && images.load().version > 0 {
-            self.said = true;
-            let coordinator = &self.coordinator;
-            tracing::warn!(coordinator, %error, "coordinator away: serving the last image");
+impl Publisher {
+    fn new(coordinator: String, images: ImageHandle) -> Self {
+        Publisher { coordinator, images, said_away: false, kraft: false, named: BTreeSet::new() }
+    }
+
+    fn lost(&mut self, error: &Error) {
+        self.images.set_connected(false);
+        let image = self.images.load();
+        if !self.said_away && image.version > 0 {
+            self.said_away = true;
+            let (coordinator, age) = (&self.coordinator, self.images.age());
+            tracing::warn!(coordinator, %error, ?age, "coordinator away: serving the last image");
         }
     }
 
-    fn back(&mut self, images: &ImageHandle) {
-        images.set_connected(true);
-        if std::mem::take(&mut self.said) {
-            tracing::info!("coordinator is back: the image is current again");
+    fn back(&mut self) {
+        let age = self.images.age();
+        self.images.set_connected(true);
+        if std::mem::take(&mut self.said_away) {
+            tracing::info!(?age, "coordinator is back: the image is current again");
         }
+    }
+
+    /// `begun` is when its znodes began to be read. When the oldest of its changes was made, if there is
+    /// a new image and a znode tells.
+    fn publish(&mut self, builder: ImageBuilder, begun: Instant) -> Option<i64> {
+        let (image, problems) = builder.finish();
+        counter!("doorkeeper_cluster_znodes_not_understood_total")
+            .increment(problems.len() as u64);
+        for problem in problems {
+            if self.named.len() < limits::ZNODES_NAMED_MAX && self.named.insert(problem.clone()) {
+                let Problem { path, reason } = problem;
+                tracing::warn!(path, reason, "znode not understood");
+            }
+        }
+        let image = image?;
+        let (kraft, changed_ms) = (image.is_owned_by_kraft(), image.changed_ms);
+        self.images.publish(image);
+        counter!("doorkeeper_cluster_images_total").increment(1);
+        histogram!("doorkeeper_cluster_image_build_seconds").record(begun.elapsed());
+        if std::mem::replace(&mut self.kraft, kraft) != kraft {
+            if kraft {
+                tracing::info!(
+                    "a KRaft controller owns the cluster, which is being migrated: the znodes do \
+                     not tell all of its brokers"
+                );
+            } else {
+                tracing::info!("a broker is the controller again: the znodes tell all");
+            }
+        }
+        changed_ms
     }
 }
 
 /// Follows one session, through its reconnects, until it is over.
-async fn follow_session(client: &Client, images: &ImageHandle, away: &mut Away) -> Error {
+async fn follow_session(client: &Client, publisher: &mut Publisher) -> Error {
     let mut state = client.state_watcher();
     let mut watches = None;
     loop {
         let error = match state.state() {
             SessionState::SyncConnected => {
-                match follow_connection(client, &mut state, &mut watches, images, away).await {
+                match follow_connection(client, &mut state, &mut watches, publisher).await {
                     Ok(()) => Error::ConnectionLoss,
                     Err(error) => error,
                 }
@@ -115,7 +160,7 @@ async fn follow_session(client: &Client, images: &ImageHandle, away: &mut Away) 
             tokio::time::sleep(limits::SESSION_BACKOFF_MIN).await;
             continue;
         }
-        away.lost(&error, images);
+        publisher.lost(&error);
         if state.peek_state() == SessionState::Disconnected && state.changed().await.is_terminated()
         {
             return Error::SessionExpired;
@@ -129,41 +174,49 @@ async fn follow_connection(
     client: &Client,
     state: &mut StateWatcher,
     watches: &mut Option<Watches>,
-    images: &ImageHandle,
-    away: &mut Away,
+    publisher: &mut Publisher,
 ) -> Result<(), Error> {
     let dirty = Arc::new(Dirty::default());
+    let begun = Instant::now();
     // The old ones go only now: dropped earlier they would take the new ones with them.
     *watches = Some(Watches::set(client, &dirty).await?);
-    let previous = images.load();
+    let previous = publisher.images.load();
     let mut builder = ImageBuilder::new(&previous);
     reader::read_everything(client, &mut builder).await?;
-    publish(builder, images);
-    away.back(images);
+    publisher.publish(builder, begun);
+    publisher.back();
+    let mut last = 0;
     loop {
         tokio::select! {
             _ = state.changed() => return Ok(()),
             () = dirty.notify.notified() => {}
         }
+        if last.max(dirty.changes.lock().len()) >= limits::BURST_CHANGES {
+            tokio::select! {
+                _ = state.changed() => return Ok(()),
+                () = dirty.quiet() => {}
+            }
+        }
         let changes = std::mem::take(&mut *dirty.changes.lock());
+        last = changes.len();
         if changes.is_empty() {
             continue;
         }
-        let previous = images.load();
+        let begun = Instant::now();
+        let previous = publisher.images.load();
         let mut builder = ImageBuilder::new(&previous);
         apply(client, &mut builder, changes).await?;
-        publish(builder, images);
+        if let Some(changed_ms) = publisher.publish(builder, begun) {
+            histogram!("doorkeeper_cluster_freshness_seconds").record(since(changed_ms));
+        }
     }
 }
 
-fn publish(builder: ImageBuilder, images: &ImageHandle) {
-    let (image, problems) = builder.finish();
-    for problem in problems {
-        tracing::warn!(problem, "znode not understood: passed over");
-    }
-    if let Some(image) = image {
-        images.publish(image);
-    }
+/// How long ago a moment of the coordinator's clock was, zero if that is ahead of ours.
+fn since(milliseconds: i64) -> Duration {
+    let moment = Duration::from_millis(milliseconds.try_into().unwrap_or_default());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(moment)
 }
 
 /// Reads again what changed.
@@ -183,55 +236,24 @@ async fn apply(client: &Client, builder: &mut ImageBuilder, changes: Changes) ->
     reader::read_broker_configs(client, builder, &changes.broker_configs).await?;
     reader::read_deleting(client, builder, &changes.deleting).await?;
     reader::read_topics(client, builder, &changes.topics).await?;
-    let mut partitions = changes.partitions;
-    partitions.retain(|(topic, _)| !changes.topics.contains(topic));
-    reader::read_partitions(client, builder, &partitions).await
-}
-
-/// What the watches named since it was last read. A set, so it is bounded by the cluster's size.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Changes {
-    cluster_id: bool,
-    controller: bool,
-    brokers: BTreeSet<i32>,
-    topics: BTreeSet<String>,
-    partitions: BTreeSet<(String, i32)>,
-    topic_configs: BTreeSet<String>,
-    broker_configs: BTreeSet<String>,
-    deleting: BTreeSet<String>,
-}
-
-impl Changes {
-    fn is_empty(&self) -> bool {
-        *self == Changes::default()
-    }
-
-    fn note(&mut self, path: &str) -> bool {
-        match paths::Znode::parse(path) {
-            None => return false,
-            Some(paths::Znode::ClusterId) => self.cluster_id = true,
-            Some(paths::Znode::Controller) => self.controller = true,
-            Some(paths::Znode::Broker(id)) => _ = self.brokers.insert(id),
-            Some(paths::Znode::Topic(name)) => _ = self.topics.insert(name.to_owned()),
-            Some(paths::Znode::PartitionState(name, partition)) => {
-                _ = self.partitions.insert((name.to_owned(), partition));
-            }
-            Some(paths::Znode::TopicConfig(name)) => {
-                _ = self.topic_configs.insert(name.to_owned());
-            }
-            Some(paths::Znode::BrokerConfig(entity)) => {
-                _ = self.broker_configs.insert(entity.to_owned());
-            }
-            Some(paths::Znode::DeleteTopic(name)) => _ = self.deleting.insert(name.to_owned()),
-        }
-        true
-    }
+    reader::read_partitions(client, builder, &changes.partitions).await
 }
 
 #[derive(Debug, Default)]
 struct Dirty {
     changes: Mutex<Changes>,
     notify: Notify,
+}
+
+impl Dirty {
+    /// Waits until no change came for a moment, or for as long as a burst is gathered at most.
+    async fn quiet(&self) {
+        let gather = async {
+            let pause = || tokio::time::timeout(limits::BURST_QUIET, self.notify.notified());
+            while pause().await.is_ok() {}
+        };
+        _ = tokio::time::timeout(limits::BURST_GATHER_MAX, gather).await;
+    }
 }
 
 /// What is watched, each with all below it.
@@ -256,21 +278,25 @@ impl Watches {
         // All are sent before the first answer is waited for.
         let watches = WATCHED.map(|path| client.watch(path, AddWatchMode::PersistentRecursive));
         let mut drains = JoinSet::new();
+        let events = counter!("doorkeeper_cluster_watch_events_total");
         for watch in watches {
-            drains.spawn(drain(watch.await?, dirty.clone()));
+            drains.spawn(drain(watch.await?, dirty.clone(), events.clone()));
         }
         Ok(Watches { _drains: drains })
     }
 }
 
-async fn drain(mut watcher: PersistentWatcher, dirty: Arc<Dirty>) {
+async fn drain(mut watcher: PersistentWatcher, dirty: Arc<Dirty>, events: Counter) {
     loop {
         let event = watcher.changed().await;
         if event.event_type == EventType::Session {
             if event.session_state.is_terminated() {
                 return;
             }
-        } else if dirty.changes.lock().note(&event.path) {
+            continue;
+        }
+        events.increment(1);
+        if dirty.changes.lock().note(&event.path) {
             dirty.notify.notify_one();
         }
     }
@@ -288,4 +314,6 @@ fn report(images: &ImageHandle) {
     let partitions = image.visible_topics().map(|topic| topic.partitions.len()).sum();
     set("doorkeeper_cluster_partitions", partitions);
     set("doorkeeper_cluster_leaderless_partitions", image.leaderless_partitions());
+    set("doorkeeper_cluster_under_replicated_partitions", image.under_replicated_partitions());
+    set("doorkeeper_cluster_kraft", usize::from(image.is_owned_by_kraft()));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use metrics::counter;
 use tokio::task::JoinSet;
 use zookeeper_client::{Client, Error, MultiReadResult, Stat};
 
@@ -51,26 +52,65 @@ pub async fn children(client: &Client, path: &str) -> Result<Option<Vec<String>>
 /// The session's.
 pub async fn read_all(client: &Client, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
     let mut found: Vec<Option<Znode>> = vec![None; paths.len()];
-    let mut chunks = paths.chunks(limits::MULTI_READ_PATHS).enumerate();
+    let mut next = 0;
+    let mut size = ChunkSize::default();
     let mut in_flight = JoinSet::new();
     loop {
-        while in_flight.len() < limits::MULTI_READS_IN_FLIGHT
-            && let Some((index, chunk)) = chunks.next()
-        {
-            let client = client.clone();
-            let chunk = chunk.to_vec();
-            in_flight.spawn(async move { (index, read_chunk(&client, &chunk).await) });
+        while in_flight.len() < limits::MULTI_READS_IN_FLIGHT && next < paths.len() {
+            let start = next;
+            next = paths.len().min(start + size.paths());
+            let (client, chunk) = (client.clone(), paths[start..next].to_vec());
+            in_flight.spawn(async move { (start, read_chunk(&client, &chunk).await) });
         }
-        let Some(done) = in_flight.join_next().await else { return Ok(found) };
-        let (index, znodes) = done.map_err(|e| Error::UnexpectedError(e.to_string()))?;
-        let start = index * limits::MULTI_READ_PATHS;
-        for (place, znode) in found.iter_mut().skip(start).zip(znodes?) {
+        let Some(done) = in_flight.join_next().await else { break };
+        let (start, znodes) = done.map_err(|e| Error::UnexpectedError(e.to_string()))?;
+        let znodes = znodes?;
+        size.saw(znodes.iter().flatten().map(|znode| znode.data.len()).max().unwrap_or_default());
+        for (place, znode) in found.iter_mut().skip(start).zip(znodes) {
             *place = znode;
         }
     }
+    counter!("doorkeeper_cluster_znodes_read_total").increment(paths.len() as u64);
+    Ok(found)
 }
 
+/// How many paths the next multi read may name, so that its answer is not too big: how big a znode
+/// is shows only when it was read.
+#[derive(Debug, Default)]
+struct ChunkSize {
+    /// Bytes that a znode is expected to have; 0 before the first answer.
+    expected: usize,
+}
+
+impl ChunkSize {
+    fn paths(&self) -> usize {
+        if self.expected == 0 {
+            return limits::MULTI_READ_PATHS_FIRST;
+        }
+        (limits::MULTI_READ_BYTES / self.expected).clamp(1, limits::MULTI_READ_PATHS)
+    }
+
+    /// One answer's largest znode. A big one is expected again for a while only: most are small.
+    fn saw(&mut self, largest: usize) {
+        self.expected = largest.max(self.expected / 2).max(1);
+    }
+}
+
+/// One multi read; one by one where the coordinator finds that they are too much for one answer.
 async fn read_chunk(client: &Client, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
+    match multi_read(client, paths).await {
+        Err(Error::BadArguments(_)) if paths.len() > 1 => {
+            let mut znodes = Vec::with_capacity(paths.len());
+            for path in paths {
+                znodes.push(read(client, path).await?);
+            }
+            Ok(znodes)
+        }
+        answered => answered,
+    }
+}
+
+async fn multi_read(client: &Client, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
     let mut reader = client.new_multi_reader();
     for path in paths {
         reader.add_get_data(path)?;
@@ -146,6 +186,19 @@ pub async fn read_topics(
     builder: &mut ImageBuilder,
     names: &BTreeSet<String>,
 ) -> Result<(), Error> {
+    // Some at a time, so that the znodes of a large cluster are never all in memory as they are read.
+    let names: Vec<&String> = names.iter().collect();
+    for names in names.chunks(limits::TOPICS_READ_AT_ONCE) {
+        read_some_topics(client, builder, names).await?;
+    }
+    Ok(())
+}
+
+async fn read_some_topics(
+    client: &Client,
+    builder: &mut ImageBuilder,
+    names: &[&String],
+) -> Result<(), Error> {
     let topics: Vec<String> = names.iter().map(|name| paths::topic(name)).collect();
     let topics = read_all(client, &topics).await?;
     let mut partitions = Vec::new();
@@ -153,7 +206,7 @@ pub async fn read_topics(
         // What can't be decoded is the builder's to report.
         let assignment = znode.as_ref().and_then(|z| TopicAssignment::decode(&z.data).ok());
         let numbers = assignment.into_iter().flat_map(|topic| topic.partitions.into_keys());
-        partitions.extend(numbers.map(|partition| (name, partition)));
+        partitions.extend(numbers.map(|partition| (*name, partition)));
     }
     let states: Vec<String> = partitions
         .iter()
@@ -162,7 +215,7 @@ pub async fn read_topics(
     let mut states = partitions.iter().zip(read_all(client, &states).await?).peekable();
     for (name, znode) in names.iter().zip(&topics) {
         let mut of_topic = BTreeMap::new();
-        while let Some(((_, partition), state)) = states.next_if(|((topic, _), _)| *topic == name) {
+        while let Some(((_, partition), state)) = states.next_if(|((topic, _), _)| topic == name) {
             if let Some(state) = state {
                 of_topic.insert(*partition, state);
             }
@@ -172,19 +225,23 @@ pub async fn read_topics(
     Ok(())
 }
 
-/// Reads these partitions' states again.
+/// Reads the states of these partitions, by topic, again.
 ///
 /// # Errors
 /// The session's.
 pub async fn read_partitions(
     client: &Client,
     builder: &mut ImageBuilder,
-    partitions: &BTreeSet<(String, i32)>,
+    partitions: &BTreeMap<String, BTreeSet<i32>>,
 ) -> Result<(), Error> {
-    let states: Vec<String> =
-        partitions.iter().map(|(name, number)| paths::partition_state(name, *number)).collect();
-    for ((name, number), state) in partitions.iter().zip(read_all(client, &states).await?) {
-        builder.partition(name, *number, state.as_ref());
+    let mut states = Vec::new();
+    for (name, numbers) in partitions {
+        states.extend(numbers.iter().map(|number| paths::partition_state(name, *number)));
+    }
+    let mut read = read_all(client, &states).await?.into_iter();
+    for (name, numbers) in partitions {
+        let of_topic = numbers.iter().copied().zip(read.by_ref()).collect();
+        builder.partitions(name, &of_topic);
     }
     Ok(())
 }
@@ -235,4 +292,29 @@ pub async fn read_deleting(
         builder.deleting(name, done.as_deref());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn big_znodes_make_small_reads_for_a_while() {
+        let mut size = ChunkSize::default();
+        assert_eq!(size.paths(), limits::MULTI_READ_PATHS_FIRST);
+        size.saw(0);
+        assert_eq!(size.paths(), limits::MULTI_READ_PATHS);
+        size.saw(100);
+        assert_eq!(size.paths(), limits::MULTI_READ_PATHS);
+        size.saw(900 << 10);
+        assert_eq!(size.paths(), 1);
+        let mut answers = 0;
+        while size.paths() < limits::MULTI_READ_PATHS {
+            size.saw(100);
+            answers += 1;
+        }
+        assert_eq!(answers, 7);
+        size.saw(usize::MAX);
+        assert_eq!(size.paths(), 1);
+    }
 }

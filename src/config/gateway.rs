@@ -1,6 +1,7 @@
 //! A gateway's configuration, after parsing: `doorkeeper.gateway.*` and Kafka's keys as typed values.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kafka_protocol::messages::ApiKey;
@@ -58,6 +59,10 @@ pub struct GatewayConfig {
     pub authorizer: bool,
     /// `auto.create.topics.enable`, as it is set on the brokers.
     pub auto_create_topics: bool,
+    /// `doorkeeper.gateway.image.dir`: where the image is kept, if anywhere.
+    pub image_dir: Option<PathBuf>,
+    /// `doorkeeper.gateway.image.age.max.ms`: a gateway whose image is older is not ready.
+    pub image_age_max: Option<Duration>,
     /// `zookeeper.connect` without the chroot.
     pub zookeeper_connect: String,
     /// The chroot of `zookeeper.connect`, `/a/b`, or empty.
@@ -88,6 +93,8 @@ impl Default for GatewayConfig {
             refuse_apis: BTreeSet::new(),
             authorizer: false,
             auto_create_topics: true,
+            image_dir: None,
+            image_age_max: None,
             zookeeper_connect: "localhost:2181".to_owned(),
             zookeeper_chroot: String::new(),
             zookeeper_session_timeout: Duration::from_secs(18),
@@ -129,6 +136,14 @@ impl GatewayConfig {
                 .text(OWNER, "authorizer.class.name")
                 .is_some_and(|class| !class.is_empty()),
             auto_create_topics: settings.flag(OWNER, "auto.create.topics.enable"),
+            image_dir: settings
+                .text(OWNER, "doorkeeper.gateway.image.dir")
+                .filter(|directory| !directory.is_empty())
+                .map(PathBuf::from),
+            image_age_max: settings
+                .text(OWNER, "doorkeeper.gateway.image.age.max.ms")
+                .and_then(|text| text.parse().ok())
+                .map(milliseconds),
             zookeeper_connect,
             zookeeper_chroot,
             zookeeper_session_timeout: milliseconds(session_timeout),

@@ -58,17 +58,33 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "doorkeeper_cluster_coordinator_connected",
         &[],
-        "1 while the broker is connected to its coordinator, else 0.",
+        "1 while the znodes are followed, else 0: the coordinator is away.",
     ),
     counter(
         "doorkeeper_cluster_elections_total",
         &["of"],
         "Elections by this broker: of itself as controller, and, as the controller, of a partition's leader.",
     ),
+    histogram(
+        "doorkeeper_cluster_freshness_seconds",
+        &[],
+        "From a znode's change, by the coordinator's clock, to the image that shows it.",
+    ),
     gauge(
         "doorkeeper_cluster_image_age_seconds",
         &[],
         "Age of the cluster image: how long ago it was known to be current.",
+    ),
+    histogram(
+        "doorkeeper_cluster_image_build_seconds",
+        &[],
+        "Time to read what changed, or everything after a reconnect, and make an image of it.",
+    ),
+    counter("doorkeeper_cluster_images_total", &[], "Cluster images made."),
+    gauge(
+        "doorkeeper_cluster_kraft",
+        &[],
+        "1 while a KRaft controller owns the cluster, which is being migrated, else 0.",
     ),
     gauge(
         "doorkeeper_cluster_leaderless_partitions",
@@ -77,6 +93,18 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("doorkeeper_cluster_partitions", &[], "Partitions in the cluster image."),
     gauge("doorkeeper_cluster_topics", &[], "Topics in the cluster image."),
+    gauge(
+        "doorkeeper_cluster_under_replicated_partitions",
+        &[],
+        "Partitions with a replica that is not in sync in the cluster image.",
+    ),
+    counter("doorkeeper_cluster_watch_events_total", &[], "Watch events of znodes."),
+    counter(
+        "doorkeeper_cluster_znodes_not_understood_total",
+        &[],
+        "Znodes that were read and could not be understood; the log names each once.",
+    ),
+    counter("doorkeeper_cluster_znodes_read_total", &[], "Znodes read for the cluster image."),
     gauge("doorkeeper_kafka_connections", &[], "Open connections of Kafka clients."),
     counter(
         "doorkeeper_kafka_errors_total",

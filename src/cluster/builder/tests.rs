@@ -22,7 +22,7 @@ fn assignment(id: u128, partitions: i32) -> Znode {
 fn next(
     previous: &ClusterImage,
     change: impl FnOnce(&mut ImageBuilder),
-) -> (Option<ClusterImage>, Vec<String>) {
+) -> (Option<ClusterImage>, Vec<Problem>) {
     let mut builder = ImageBuilder::new(previous);
     change(&mut builder);
     builder.finish()
@@ -30,7 +30,7 @@ fn next(
 
 fn changed(previous: &ClusterImage, change: impl FnOnce(&mut ImageBuilder)) -> ClusterImage {
     let (image, problems) = next(previous, change);
-    assert_eq!(problems, Vec::<String>::new());
+    assert_eq!(problems, []);
     image.unwrap()
 }
 
@@ -144,19 +144,90 @@ fn who_is_controller() {
     assert!(image.controller.unwrap().doorkeeper);
 }
 
+/// Nonsense in place of a znode, or of one that was made after the last look at it.
+fn nonsense(czxid: i64) -> Znode {
+    Znode { czxid, ..znode("{", 1) }
+}
+
 #[test]
-fn nonsense_counts_as_absent_and_is_named() {
+fn nonsense_that_was_never_understood_counts_as_absent_and_is_named() {
     let before = two_topics();
     let (after, problems) = next(&before, |builder| {
-        builder.broker(1, Some(&znode("{", 0)));
-        builder.topic("a", Some(&znode("x", 1)), &BTreeMap::new());
-        builder.partition("b", 0, Some(&znode("", 1)));
+        builder.broker(1, Some(&nonsense(10)));
+        builder.topic("a", Some(&nonsense(11)), &BTreeMap::new());
+        builder.topic("c", Some(&nonsense(10)), &BTreeMap::new());
+        builder.partition("b", 0, Some(&nonsense(11)));
     });
     let after = after.unwrap();
-    assert!(after.topic("a").is_none() && after.topic("b").is_none());
-    let named: Vec<&str> = problems.iter().filter_map(|p| p.split(':').next()).collect();
-    let paths = ["/brokers/ids/1", "/brokers/topics/a", "/brokers/topics/b/partitions/0/state"];
+    assert!(after.topic("a").is_none() && after.topic("b").is_none() && after.brokers.is_empty());
+    assert!(!after.topics.contains_key("c"));
+    let named: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    let paths = [
+        "/brokers/ids/1",
+        "/brokers/topics/a",
+        "/brokers/topics/c",
+        "/brokers/topics/b/partitions/0/state",
+    ];
     assert_eq!(named, paths);
+}
+
+#[test]
+fn what_was_understood_stays_while_its_znode_is_nonsense() {
+    let before = changed(&two_topics(), |builder| {
+        let registration = br#"{"version":1,"host":"h","port":1}"#;
+        builder.broker(1, Some(&znode(registration, 1)));
+        builder.cluster_id(Some(&znode(r#"{"version":"1","id":"x"}"#, 0)));
+    });
+    let (same, problems) = next(&before, |builder| {
+        builder.broker(1, Some(&nonsense(10)));
+        builder.topic("a", Some(&nonsense(10)), &BTreeMap::new());
+        builder.partition("b", 0, Some(&nonsense(10)));
+        builder.cluster_id(Some(&nonsense(10)));
+    });
+    assert!(same.is_none(), "{same:?}");
+    assert_eq!(problems.len(), 4);
+    // So it does in a full read, and its other partitions are read all the same.
+    let states = [(0, nonsense(10)), (1, state(4, 3))].into();
+    let (after, problems) =
+        next(&before, |builder| builder.topic("a", Some(&assignment(1, 2)), &states));
+    let topic = after.unwrap().topics["a"].clone();
+    assert_eq!(problems.len(), 1);
+    assert_eq!((topic.partitions[&0].leader, topic.partitions[&1].leader), (0, 4));
+    // What goes away is gone.
+    let after = changed(&before, |builder| {
+        builder.broker(1, None);
+        builder.topic("a", None, &BTreeMap::new());
+        builder.partition("b", 0, None);
+    });
+    assert!(after.brokers.is_empty() && after.topic("a").is_none() && after.topic("b").is_none());
+}
+
+#[test]
+fn an_image_tells_when_its_oldest_change_was_made() {
+    let at = |modified_ms: i64, znode: Znode| Znode { modified_ms, ..znode };
+    let first = two_topics();
+    let after = changed(&first, |builder| {
+        builder.partition("a", 0, Some(&at(70, state(3, 1))));
+        builder.partition("a", 1, Some(&at(50, state(3, 1))));
+        // No change, so its time is of no interest.
+        builder.partition("b", 0, Some(&at(10, state(0, 0))));
+    });
+    assert_eq!(after.changed_ms, Some(50));
+    let gone = changed(&after, |builder| builder.partition("a", 1, None));
+    assert_eq!(gone.changed_ms, None);
+}
+
+#[test]
+fn many_states_of_one_topic_are_one_step() {
+    let before = two_topics();
+    let states = [(0, Some(state(5, 1))), (1, None), (9, Some(state(5, 1)))].into();
+    let after = changed(&before, |builder| {
+        builder.partitions("a", &states);
+        builder.partitions("unknown", &states);
+    });
+    let partitions = &after.topics["a"].partitions;
+    assert_eq!((partitions.len(), partitions[&0].leader), (1, 5));
+    assert!(!after.topics.contains_key("unknown"));
 }
 
 proptest! {

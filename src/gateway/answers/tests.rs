@@ -66,7 +66,7 @@ fn cluster(more: impl FnOnce(&mut ImageBuilder)) -> Arc<ClusterImage> {
     topic(&mut builder, "b", 0xb, 1, 60);
     more(&mut builder);
     let (image, problems) = builder.finish();
-    assert_eq!(problems, Vec::<String>::new());
+    assert_eq!(problems, []);
     Arc::new(image.unwrap())
 }
 
