@@ -145,7 +145,10 @@ impl Node {
                 names::register(family);
             }
             self.start_gateway(config).await?;
-            health.ready("gateway");
+            if let Some(gateway) = &self.gateway {
+                let image = gateway.image();
+                health.ready_while("gateway", move || image.report());
+            }
         }
         Ok(())
     }

@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn what_is_named_is_read_once() {
         let mut changes = Changes::default();
-        assert!(changes.is_empty() && changes.len() == 0);
+        assert!(changes.is_empty());
+        assert_eq!(changes.len(), 0);
         for path in [
             "/brokers/topics/a/partitions/0/state",
             "/brokers/topics/a/partitions/0/state",

@@ -170,8 +170,8 @@ impl ClusterImage {
 
     /// Whether clients know the topic.
     pub fn is_visible(&self, topic: &TopicImage) -> bool {
-        !topic.partitions.is_empty()
-            && !(self.deleting.contains_key(&topic.name) && self.takes_up(topic))
+        let is_deleted = self.deleting.contains_key(&topic.name) && self.takes_up(topic);
+        !topic.partitions.is_empty() && !is_deleted
     }
 
     /// Whether the controller takes up the deletion of a topic at once: Apache's leaves a topic as

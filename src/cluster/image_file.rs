@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::image::{BrokerInfo, ClusterImage, ControllerInfo, Endpoint, PartitionImage, TopicImage};
+use super::image::{
+    BrokerInfo, ClusterImage, ControllerInfo, Endpoint, PartitionImage, TopicImage,
+};
 
 #[cfg(test)]
 mod tests;

@@ -112,8 +112,7 @@ impl Publisher {
     /// a new image and a znode tells.
     fn publish(&mut self, builder: ImageBuilder, begun: Instant) -> Option<i64> {
         let (image, problems) = builder.finish();
-        counter!("doorkeeper_cluster_znodes_not_understood_total")
-            .increment(problems.len() as u64);
+        counter!("doorkeeper_cluster_znodes_not_understood_total").increment(problems.len() as u64);
         for problem in problems {
             if self.named.len() < limits::ZNODES_NAMED_MAX && self.named.insert(problem.clone()) {
                 let Problem { path, reason } = problem;

@@ -2,6 +2,7 @@
 //! znodes, passes everything else on to a real broker, and writes nothing.
 //!
 //! - [`start`]: from the first image to open listeners, and their end.
+//! - [`image`]: the image of the cluster, followed and kept on disk.
 //! - [`view`]: one image with the addresses that clients are told, in step.
 //! - [`addresses`]: the addresses; in the relay, the ports of the brokers.
 //! - [`answers`]: what is answered here, from a view (pure).
@@ -10,6 +11,7 @@
 pub mod addresses;
 pub mod answers;
 mod connection;
+mod image;
 mod listener;
 mod start;
 pub mod view;
@@ -23,10 +25,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::cluster::observer::Observer;
 use crate::config::GatewayConfig;
 use crate::net;
 use answers::Answers;
+use image::Followed;
+pub use image::ImageState;
 use view::ViewHandle;
 
 /// Why a gateway did not start: one line for the operator.
@@ -47,7 +50,7 @@ struct Core {
 pub struct Gateway {
     core: Arc<Core>,
     listeners: BTreeMap<String, SocketAddr>,
-    observer: Observer,
+    image: Followed,
     follower: JoinHandle<()>,
     stop: CancellationToken,
     /// A gateway that is dropped does not go on listening.
@@ -75,11 +78,16 @@ impl Gateway {
         &self.core.views
     }
 
+    /// How the image is that it answers from, for `/readyz`.
+    pub fn image(&self) -> ImageState {
+        self.image.state()
+    }
+
     /// Stops to accept, ends idle connections at once, and the others when what they are owed is
     /// answered, at most after `grace`.
     pub async fn shutdown(self, grace: Duration) {
         self.follower.abort();
-        drop(self.observer);
+        self.image.end().await;
         let left = net::drain(&self.stop, &self.connections, grace).await;
         if left > 0 {
             tracing::warn!(connections = left, "connections were cut at the end of the grace");

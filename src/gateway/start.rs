@@ -8,23 +8,19 @@ use tokio_util::task::TaskTracker;
 
 use super::addresses::AddressBook;
 use super::answers::Answers;
+use super::image::Followed;
 use super::listener::Door;
 use super::view::{View, ViewHandle};
 use super::{Core, Gateway, StartError};
 use crate::cluster::ImageHandle;
-use crate::cluster::client::Coordinator;
-use crate::cluster::observer::Observer;
 use crate::config::GatewayConfig;
 use crate::net;
 
 pub(super) async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
-    let coordinator = Coordinator::of_gateway(&config);
-    let images = ImageHandle::new();
-    let observer = Observer::start(coordinator.clone(), None, images.clone());
-    first_image(&images, &coordinator).await;
+    let image = Followed::start(&config).await?;
 
     let core = Arc::new(Core { config, views: ViewHandle::default(), answers: Answers::default() });
-    let mut follower = Follower::new(core.clone(), images.clone());
+    let mut follower = Follower::new(core.clone(), image.images().clone());
     follower.publish();
     let follower = tokio::spawn(follower.run());
 
@@ -41,27 +37,7 @@ pub(super) async fn start(config: GatewayConfig) -> Result<Gateway, StartError> 
         listeners.insert(listener.name.clone(), address);
         tokio::spawn(door.clone().serve(socket, index, None));
     }
-    Ok(Gateway { core, listeners, observer, follower, stop, _listening: listening, connections })
-}
-
-/// Waits for the first complete image; says so once if it takes longer than a connection may.
-async fn first_image(images: &ImageHandle, coordinator: &Coordinator) {
-    let complete = |image: &crate::cluster::ClusterImage| (image.version > 0).then_some(());
-    if images.wait_for(coordinator.connection_timeout, complete).await.is_some() {
-        return;
-    }
-    let (connect, chroot) = (&coordinator.connect, &coordinator.chroot);
-    tracing::warn!(
-        "no image of the cluster at {connect}{chroot} (zookeeper.connect) within {} ms: trying on, \
-         with the listeners closed",
-        coordinator.connection_timeout.as_millis()
-    );
-    let mut changed = images.changed();
-    while complete(&images.load()).is_none() {
-        if changed.changed().await.is_err() {
-            return;
-        }
-    }
+    Ok(Gateway { core, listeners, image, follower, stop, _listening: listening, connections })
 }
 
 /// Makes a view of every new image.

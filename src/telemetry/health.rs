@@ -8,41 +8,84 @@ use parking_lot::RwLock;
 /// What each role says of itself. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    roles: Arc<RwLock<BTreeMap<&'static str, &'static str>>>,
+    roles: Arc<RwLock<BTreeMap<&'static str, Role>>>,
 }
 
-/// What a role says when it serves.
-const READY: &str = "ready";
+/// Asked at each look at `/readyz`: whether a role that serves is ready, and a remark.
+type Check = Box<dyn Fn() -> (bool, Option<String>) + Send + Sync>;
+
+#[derive(Default)]
+struct Role {
+    /// Why it doesn't serve; `None` when it does.
+    not_ready: Option<&'static str>,
+    check: Option<Check>,
+}
+
+impl std::fmt::Debug for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (ready, state) = self.report();
+        f.debug_struct("Role").field("ready", &ready).field("state", &state).finish()
+    }
+}
+
+impl Role {
+    fn report(&self) -> (bool, String) {
+        if let Some(state) = self.not_ready {
+            return (false, state.to_owned());
+        }
+        match self.check.as_ref().map(|check| check()) {
+            None | Some((true, None)) => (true, "ready".to_owned()),
+            Some((true, Some(remark))) => (true, format!("ready ({remark})")),
+            Some((false, remark)) => (false, format!("not ready: {}", remark.unwrap_or_default())),
+        }
+    }
+}
 
 impl Health {
     /// Names a role that is going to serve, or why it doesn't serve now.
     pub fn not_ready(&self, role: &'static str, state: &'static str) {
-        self.roles.write().insert(role, state);
+        self.roles.write().entry(role).or_default().not_ready = Some(state);
     }
 
     /// The role serves.
     pub fn ready(&self, role: &'static str) {
-        self.roles.write().insert(role, READY);
+        self.roles.write().entry(role).or_default().not_ready = None;
+    }
+
+    /// The role serves, and is ready as long as `check` says so. What `check` adds is shown.
+    pub fn ready_while(
+        &self,
+        role: &'static str,
+        check: impl Fn() -> (bool, Option<String>) + Send + Sync + 'static,
+    ) {
+        let check = Some(Box::new(check) as Check);
+        self.roles.write().insert(role, Role { not_ready: None, check });
     }
 
     /// The process stops: no role takes new work.
     pub fn stopping(&self) {
-        for state in self.roles.write().values_mut() {
-            *state = "stopping";
+        for role in self.roles.write().values_mut() {
+            role.not_ready = Some("stopping");
         }
     }
 
     /// Whether every role is ready, and a line for each.
     pub fn report(&self) -> (bool, String) {
-        let roles = self.roles.read();
-        let lines: Vec<String> =
-            roles.iter().map(|(role, state)| format!("{role}: {state}\n")).collect();
-        (roles.values().all(|&state| state == READY), lines.concat())
+        let mut all = true;
+        let mut lines = Vec::new();
+        for (name, role) in &*self.roles.read() {
+            let (ready, state) = role.report();
+            all &= ready;
+            lines.push(format!("{name}: {state}\n"));
+        }
+        (all, lines.concat())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     #[test]
@@ -56,5 +99,24 @@ mod tests {
         assert_eq!(health.report(), (true, "broker: ready\ncoordinator: ready\n".to_owned()));
         health.stopping();
         assert!(!health.report().0);
+    }
+
+    #[test]
+    fn a_role_that_serves_is_asked_how_it_is() {
+        let health = Health::default();
+        let age = Arc::new(AtomicU32::new(0));
+        health.not_ready("gateway", "starting");
+        let asked = age.clone();
+        health.ready_while("gateway", move || match asked.load(Ordering::Relaxed) {
+            0 => (true, None),
+            age => (age < 10, Some(format!("{age} s old"))),
+        });
+        assert_eq!(health.report(), (true, "gateway: ready\n".to_owned()));
+        age.store(9, Ordering::Relaxed);
+        assert_eq!(health.report(), (true, "gateway: ready (9 s old)\n".to_owned()));
+        age.store(10, Ordering::Relaxed);
+        assert_eq!(health.report(), (false, "gateway: not ready: 10 s old\n".to_owned()));
+        health.stopping();
+        assert_eq!(health.report(), (false, "gateway: stopping\n".to_owned()));
     }
 }

@@ -1,0 +1,169 @@
+//! The image that a gateway answers from: followed, kept on disk, and how old it is.
+
+use std::time::Duration;
+
+use super::StartError;
+use crate::cluster::ImageHandle;
+use crate::cluster::client::Coordinator;
+use crate::cluster::image_store::{ImageStore, Keeper};
+use crate::cluster::observer::Observer;
+use crate::config::GatewayConfig;
+
+/// Follows the cluster until it is dropped.
+#[derive(Debug)]
+pub(super) struct Followed {
+    images: ImageHandle,
+    observer: Observer,
+    keeper: Option<Keeper>,
+    age_max: Option<Duration>,
+}
+
+impl Followed {
+    /// Follows the cluster, and returns when there is a first complete image, however long that takes:
+    /// the coordinator's, or the one on disk if the coordinator can't be reached within
+    /// `zookeeper.connection.timeout.ms`.
+    pub(super) async fn start(config: &GatewayConfig) -> Result<Followed, StartError> {
+        let coordinator = Coordinator::of_gateway(config);
+        let images = ImageHandle::new();
+        let mut keeper = None;
+        if let Some(directory) = &config.image_dir {
+            let cluster = format!("{}{}", coordinator.connect, coordinator.chroot);
+            let store = ImageStore::open(directory, cluster).map_err(|error| {
+                let directory = directory.display();
+                StartError(format!("doorkeeper.gateway.image.dir {directory}: {error}"))
+            })?;
+            if let Some((image, age)) = store.load() {
+                images.restore(image, age);
+            }
+            keeper = Some(store.keep(images.clone()));
+        }
+        let observer = Observer::start(coordinator.clone(), None, images.clone());
+        first_image(&images, &coordinator).await;
+        Ok(Followed { images, observer, keeper, age_max: config.image_age_max })
+    }
+
+    /// Where the newest image is.
+    pub(super) fn images(&self) -> &ImageHandle {
+        &self.images
+    }
+
+    /// How the image is, for `/readyz`.
+    pub(super) fn state(&self) -> ImageState {
+        ImageState { images: self.images.clone(), age_max: self.age_max }
+    }
+
+    /// Lets the cluster go, and keeps the last image.
+    pub(super) async fn end(self) {
+        drop(self.observer);
+        if let Some(keeper) = self.keeper {
+            keeper.finish().await;
+        }
+    }
+}
+
+/// Says whether an image is good enough to answer from.
+#[derive(Debug, Clone)]
+pub struct ImageState {
+    images: ImageHandle,
+    age_max: Option<Duration>,
+}
+
+impl ImageState {
+    /// Whether the gateway is ready, and what an operator should know of its image.
+    pub fn report(&self) -> (bool, Option<String>) {
+        let age = self.images.age();
+        if let Some(max) = self.age_max.filter(|max| age > *max) {
+            let (age, max) = (age.as_millis(), max.as_millis());
+            let text = format!(
+                "the image is {age} ms old, and doorkeeper.gateway.image.age.max.ms is {max}"
+            );
+            return (false, Some(text));
+        }
+        if !age.is_zero() {
+            let text = format!("the coordinator is away, the image {} ms old", age.as_millis());
+            return (true, Some(text));
+        }
+        let kraft = self.images.load().is_owned_by_kraft();
+        let migrating = "a KRaft controller owns the cluster, so the brokers are asked";
+        (true, kraft.then(|| migrating.to_owned()))
+    }
+}
+
+/// Waits for the first complete image; says so once if it takes longer than a connection may.
+async fn first_image(images: &ImageHandle, coordinator: &Coordinator) {
+    let current = || images.connected() && images.load().version > 0;
+    let mut changed = images.changed();
+    let followed = async {
+        while !current() {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(coordinator.connection_timeout, followed).await.is_ok() {
+        return;
+    }
+    let (connect, chroot) = (&coordinator.connect, &coordinator.chroot);
+    let timeout = coordinator.connection_timeout.as_millis();
+    if images.load().version > 0 {
+        tracing::warn!(
+            age = ?images.age(),
+            "no coordinator at {connect}{chroot} (zookeeper.connect) within {timeout} ms: starting \
+             with the image on disk"
+        );
+        return;
+    }
+    tracing::warn!(
+        "no image of the cluster at {connect}{chroot} (zookeeper.connect) within {timeout} ms: \
+         trying on, with the listeners closed"
+    );
+    while !current() {
+        if changed.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{ClusterImage, ControllerInfo};
+
+    fn state(age_max: Option<Duration>) -> ImageState {
+        ImageState { images: ImageHandle::new(), age_max }
+    }
+
+    #[test]
+    fn an_old_image_is_told_and_too_old_a_one_is_not_ready() {
+        let old = ClusterImage { version: 1, ..ClusterImage::default() };
+        let unlimited = state(None);
+        unlimited.images.restore(old.clone(), Duration::from_secs(60));
+        let (ready, text) = unlimited.report();
+        assert!(ready && text.unwrap().starts_with("the coordinator is away, the image 6"));
+
+        let limited = state(Some(Duration::from_secs(59)));
+        limited.images.restore(old, Duration::from_secs(60));
+        let (ready, text) = limited.report();
+        assert!(!ready && text.unwrap().ends_with("doorkeeper.gateway.image.age.max.ms is 59000"));
+        limited.images.set_connected(true);
+        assert_eq!(limited.report(), (true, None));
+    }
+
+    #[test]
+    fn a_migration_is_told() {
+        let state = state(None);
+        let controller = ControllerInfo {
+            broker_id: 3_000,
+            epoch: 1,
+            epoch_version: 1,
+            owner: 0,
+            doorkeeper: false,
+            kraft: true,
+        };
+        let controller = Some(controller);
+        state.images.publish(ClusterImage { version: 1, controller, ..ClusterImage::default() });
+        state.images.set_connected(true);
+        let (ready, text) = state.report();
+        assert!(ready && text.unwrap().contains("KRaft"));
+    }
+}
