@@ -100,7 +100,10 @@ impl ImageStore {
     /// Writes every new image, not too often, until [`Keeper::finish`].
     pub fn keep(self, images: ImageHandle) -> Keeper {
         let (stop, stopped) = watch::channel(());
-        Keeper { stop, task: tokio::spawn(keep(Arc::new(self), images, stopped)) }
+        // Before anything else is published: what is there now was loaded, and is on disk already.
+        let (changed, saved) = (images.changed(), images.load().version);
+        let keeping = keep(Arc::new(self), images, changed, saved, stopped);
+        Keeper { stop, task: tokio::spawn(keeping) }
     }
 }
 
@@ -121,10 +124,13 @@ impl Keeper {
     }
 }
 
-async fn keep(store: Arc<ImageStore>, images: ImageHandle, mut stopped: watch::Receiver<()>) {
-    let mut changed = images.changed();
-    // What was loaded is on disk already.
-    let mut saved = images.load().version;
+async fn keep(
+    store: Arc<ImageStore>,
+    images: ImageHandle,
+    mut changed: watch::Receiver<u64>,
+    mut saved: u64,
+    mut stopped: watch::Receiver<()>,
+) {
     let mut failed = false;
     let mut stop = false;
     while !stop {
