@@ -100,6 +100,9 @@ def test_power_cut(folder):
             load = Load(server, f"power-{number}")
             time.sleep(draw.uniform(0.3, 1.5))
             descriptor = os.open(mount, os.O_RDONLY)
+            # An fdatasync that is under way while ext4's journal is aborted may end with 0 for nothing, as strace
+            # shows: what it made the server acknowledge does not count. A real power cut ends the process with it.
+            known = load.known()
             try:
                 fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
             except OSError as error:
@@ -113,7 +116,7 @@ def test_power_cut(folder):
             subprocess.run(["umount", mount], check=True)
             subprocess.run(["mount", "-o", "loop", folder / "disk", mount], check=True)
             server.start()
-            acknowledged += load.check()
+            acknowledged += load.check(known)
             expires(server, f"/dead-{number}")
             server.stop()
         assert acknowledged > 200, f"only {acknowledged} acknowledged creates: no load"

@@ -58,11 +58,17 @@ class Writer:
         except (ConnectionError, OSError):
             pass
 
-    def check(self, script):
-        """Everything acknowledged is there after the kill, and nothing that was acknowledged as gone."""
+    def known(self):
+        """What has been acknowledged so far: nodes that are gone, nodes made, and the last value."""
+        return set(self.gone), dict(self.made), self.last_set_acked
+
+    def check(self, script, known=None):
+        """Everything acknowledged (or, of that, what was `known` before) is there after the kill, and nothing
+        that was acknowledged as gone."""
+        gone, made, last_set = known or self.known()
         again = jute.Client(script, "check", session=self.client.session)
         assert again.session[0] == self.client.session[0], "the session outlives the server"
-        paths = [*self.made, f"{self.root}/value", f"{self.root}/short"]
+        paths = [*made, f"{self.root}/value", f"{self.root}/short"]
         found = {}
         for start in range(0, len(paths), 500):
             part = paths[start : start + 500]
@@ -73,16 +79,16 @@ class Writer:
                 error = struct.unpack_from(">i", frame, 12)[0]
                 found[path] = jute.Reader(frame[16:]).buffer() if not error else error
         value = int(found.pop(f"{self.root}/value"))
-        assert self.last_set_acked <= value <= self.last_set_sent
+        assert last_set <= value <= self.last_set_sent, f"{value} is not from {last_set} to {self.last_set_sent}"
         assert found.pop(f"{self.root}/short") == b"", "the session's ephemeral"
-        lost = [path for path, data in self.made.items() if path not in self.unsure_gone and found[path] != data]
+        lost = [path for path, data in made.items() if path not in self.unsure_gone and found[path] != data]
         assert not lost, f"{len(lost)} acknowledged creates are lost, the first {lost[0]}: {found[lost[0]]}"
-        risen = [path for path in self.gone if found[path] != -101]
+        risen = [path for path in gone if found[path] != -101]
         assert not risen, f"{len(risen)} acknowledged deletes are undone, the first {risen[0]}"
         again.send("closeSession")
         again.receive_frame()
         again.socket.close()
-        return len(self.made)
+        return len(made)
 
 
 class Load:
@@ -107,8 +113,12 @@ class Load:
             thread.join(60)
             assert not thread.is_alive(), "a writer still waits for an answer"
 
-    def check(self):
-        """Everything acknowledged is there; returns how much that was."""
+    def known(self):
+        """What has been acknowledged to each writer so far."""
+        return [writer.known() for writer in self.writers]
+
+    def check(self, known=None):
+        """Everything acknowledged (or what was `known` before) is there; returns how much that was."""
         host, port = self.server.coordinator.rsplit(":", 1)
         self.script.address = (host, int(port))
-        return sum(writer.check(self.script) for writer in self.writers)
+        return sum(writer.check(self.script, of) for writer, of in zip(self.writers, known or [None] * len(self.writers), strict=True))
