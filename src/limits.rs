@@ -300,6 +300,84 @@ pub const IMAGES_KEPT: u64 = 100;
 /// Bytes of encoded topics that are kept for the clients of one listener and version.
 pub const KAFKA_RESPONSE_CACHE_BYTES: usize = 64 << 20;
 
+/// Answers that one client of a gateway is owed before its requests are left unread.
+pub const GATEWAY_OWED_MAX: usize = 1_000;
+
+/// Bytes of answers made by a gateway that one client is owed before its requests are left unread.
+pub const GATEWAY_OWED_BYTES_MAX: usize = 1 << 20;
+
+/// Brokers that are tried for one upstream.
+pub const GATEWAY_UPSTREAM_TRIES: usize = 3;
+
+/// How long a gateway waits for a connection to a broker, as Kafka's
+/// `socket.connection.setup.timeout.ms`.
+pub const GATEWAY_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a gateway waits for the answer to a question of its own.
+pub const GATEWAY_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of the answer to a gateway's `ApiVersions`.
+pub const GATEWAY_VERSIONS_BYTES_MAX: usize = 1 << 20;
+
+/// How long a client waits for the first broker to say what it offers.
+pub const GATEWAY_VERSIONS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a broker that did not say what it offers is asked again.
+pub const GATEWAY_VERSIONS_RETRY: Duration = Duration::from_secs(1);
+
+/// How long what a broker said of its offer is good.
+pub const GATEWAY_VERSIONS_REFRESH: Duration = Duration::from_secs(60);
+
+/// The room that a gateway's connection reads into at first, in bytes.
+pub const GATEWAY_READ_MIN: usize = 8 << 10;
+
+/// The most room that it reads into where much comes.
+pub const GATEWAY_READ_MAX: usize = 128 << 10;
+
+/// The longest request that a gateway reads whole to answer it; a longer one is passed on.
+pub const GATEWAY_QUESTION_BYTES_MAX: usize = 16 << 20;
+
+/// Whole requests and answers up to this length don't count as held.
+pub const GATEWAY_SMALL_BYTES: usize = 64 << 10;
+
+/// The longest answer of an upstream that is rewritten.
+pub const GATEWAY_ANSWER_BYTES_MAX: usize = 100 << 20;
+
+/// Bytes of whole requests, and as many of whole answers, that a gateway holds.
+pub const GATEWAY_HELD_BYTES_MAX: usize = 256 << 20;
+
+/// How long a connection that a gateway ends waits for the answers that are on their way.
+pub const GATEWAY_LINGER: Duration = Duration::from_secs(5);
+
+/// How often one question is taken up again because of what was found out meanwhile.
+pub const GATEWAY_QUESTION_ROUNDS: usize = 4;
+
+/// The newest version of `Metadata` that brokers kept in `ZooKeeper` have.
+pub const GATEWAY_METADATA_ASSUMED: i16 = 12;
+
+/// Bytes before the `acks` of a `Produce` request.
+pub const GATEWAY_PRODUCE_HEADER_MAX: usize = 128 << 10;
+
+/// Missing topics of one question that are looked up here; with more of them it is passed on.
+pub const GATEWAY_MISSING_NAMES_MAX: usize = 64;
+
+/// How long it is known that a topic is missing.
+pub const GATEWAY_MISSING_FOR: Duration = Duration::from_secs(1);
+
+/// Topics that are known to be missing.
+pub const GATEWAY_MISSING_MAX: usize = 10_000;
+
+/// Bytes of a broker's answer to a question for one topic.
+pub const GATEWAY_ASKED_BYTES_MAX: usize = 16 << 20;
+
+/// How long the image is waited for to show what a broker or a znode has shown already.
+pub const GATEWAY_SHOWN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often the port of a broker that could not be had is tried again.
+pub const GATEWAY_PORT_RETRY: Duration = Duration::from_secs(10);
+
+const _: () = assert!(2 * GATEWAY_ANSWER_BYTES_MAX <= GATEWAY_HELD_BYTES_MAX);
+const _: () = assert!(GATEWAY_QUESTION_BYTES_MAX <= GATEWAY_HELD_BYTES_MAX);
 const _: () = assert!(ACCEPT_BACKOFF_MIN.as_millis() < ACCEPT_BACKOFF_MAX.as_millis());
 const _: () = assert!(ACCEPT_BACKOFF_MAX.as_millis() < DRAIN_GRACE.as_millis());
 const _: () = assert!(COORDINATOR_DRAIN_RESERVE.as_millis() < DRAIN_GRACE.as_millis());

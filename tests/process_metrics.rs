@@ -54,6 +54,8 @@ fn a_scrape_holds_the_metrics_of_the_table_and_no_others() {
     let missing: Vec<&str> = METRICS
         .iter()
         .map(|metric| metric.name)
+        // Those of a role that is never in the same process.
+        .filter(|name| !name.starts_with("doorkeeper_gateway_"))
         .filter(|name| !families.contains_key(*name))
         .collect();
     assert_eq!(missing, Vec::<&str>::new(), "every metric is there from the start, at zero");
@@ -62,6 +64,7 @@ fn a_scrape_holds_the_metrics_of_the_table_and_no_others() {
         METRICS
             .iter()
             .filter(|metric| metric.kind == MetricKind::Histogram)
+            .filter(|metric| !metric.name.starts_with("doorkeeper_gateway_"))
             .all(|metric| { scrape.contains(&format!("{}_bucket", metric.name)) })
     );
     server.stop();

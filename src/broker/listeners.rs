@@ -39,14 +39,9 @@ fn bind_one(listener: &ListenerConfig) -> Result<BoundListener, StartError> {
 fn advertised_host(listener: &ListenerConfig) -> String {
     match &listener.advertised {
         Some(advertised) => advertised.host.clone(),
-        None if is_wildcard(&listener.bind.host) => net::machine_name(),
+        None if net::is_wildcard(&listener.bind.host) => net::machine_name(),
         None => listener.bind.host.clone(),
     }
-}
-
-fn is_wildcard(host: &str) -> bool {
-    host.is_empty()
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
 fn advertised_port(listener: &ListenerConfig, bound: SocketAddr) -> u16 {

@@ -6,14 +6,30 @@
 //! - [`view`]: one image with the addresses that clients are told, in step.
 //! - [`addresses`]: the addresses; in the relay, the ports of the brokers.
 //! - [`answers`]: what is answered here, from a view (pure).
-//! - [`connection`]: one client, and its upstream.
+//! - `connection`: one client; `requests` reads what it asks, `replies` writes what it is owed
+//!   (`owed`), `upstream` is where the rest goes, `rewrite` puts addresses into what comes back.
+//! - `api_versions`: what is offered for the brokers; `missing`: what the image doesn't show;
+//!   `exchange`: questions of the gateway's own.
+//! - `relay`: a port for each broker.
 
 pub mod addresses;
 pub mod answers;
+mod api_versions;
 mod connection;
+mod exchange;
+mod held;
 mod image;
 mod listener;
+mod metrics;
+mod missing;
+mod owed;
+mod produce;
+mod relay;
+mod replies;
+mod requests;
+mod rewrite;
 mod start;
+mod upstream;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -21,15 +37,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::GatewayConfig;
+use crate::config::gateway::GatewayAddresses;
 use crate::net;
 use answers::Answers;
+use api_versions::{Rules, Versions};
 use image::Followed;
 pub use image::ImageState;
+use metrics::GatewayMetrics;
+use missing::MissingTopics;
 use view::ViewHandle;
 
 /// Why a gateway did not start: one line for the operator.
@@ -43,6 +64,36 @@ struct Core {
     config: GatewayConfig,
     views: ViewHandle,
     answers: Answers,
+    versions: Versions,
+    missing: MissingTopics,
+    metrics: GatewayMetrics,
+    /// Whole requests that are held.
+    requests_held: Arc<Semaphore>,
+    /// Whole answers that are held: a budget of their own, so that requests which wait for answers
+    /// can't keep them from coming.
+    answers_held: Arc<Semaphore>,
+}
+
+impl Core {
+    fn new(config: GatewayConfig) -> Arc<Core> {
+        let relays = config.addresses != GatewayAddresses::Brokers;
+        let rules = Rules::new(&config.refuse_apis, relays, !config.authorizer);
+        Arc::new(Core {
+            config,
+            views: ViewHandle::default(),
+            answers: Answers::default(),
+            versions: Versions::new(rules),
+            missing: MissingTopics::default(),
+            metrics: GatewayMetrics::default(),
+            requests_held: held::budget(),
+            answers_held: held::budget(),
+        })
+    }
+
+    /// Whether clients are told the gateway's addresses.
+    fn relays(&self) -> bool {
+        self.config.addresses != GatewayAddresses::Brokers
+    }
 }
 
 /// A running gateway.
@@ -51,7 +102,8 @@ pub struct Gateway {
     core: Arc<Core>,
     listeners: BTreeMap<String, SocketAddr>,
     image: Followed,
-    follower: JoinHandle<()>,
+    /// What goes on beside the connections.
+    followers: JoinSet<()>,
     stop: CancellationToken,
     /// A gateway that is dropped does not go on listening.
     _listening: DropGuard,
@@ -86,7 +138,7 @@ impl Gateway {
     /// Stops to accept, ends idle connections at once, and the others when what they are owed is
     /// answered, at most after `grace`.
     pub async fn shutdown(self, grace: Duration) {
-        self.follower.abort();
+        drop(self.followers);
         self.image.end().await;
         let left = net::drain(&self.stop, &self.connections, grace).await;
         if left > 0 {

@@ -3,70 +3,95 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::addresses::AddressBook;
-use super::answers::Answers;
 use super::image::Followed;
 use super::listener::Door;
-use super::view::{View, ViewHandle};
-use super::{Core, Gateway, StartError};
+use super::relay::Ports;
+use super::view::View;
+use super::{Core, Gateway, StartError, api_versions, missing};
 use crate::cluster::ImageHandle;
+use crate::cluster::client::Coordinator;
 use crate::config::GatewayConfig;
-use crate::net;
+use crate::config::gateway::GatewayAddresses;
+use crate::{limits, net};
 
 pub(super) async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
     let image = Followed::start(&config).await?;
 
-    let core = Arc::new(Core { config, views: ViewHandle::default(), answers: Answers::default() });
-    let mut follower = Follower::new(core.clone(), image.images().clone());
-    follower.publish();
-    let follower = tokio::spawn(follower.run());
-
+    let core = Core::new(config);
     let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
     let listening = stop.clone().drop_guard();
     let door = Door::new(core.clone(), stop.clone(), connections.clone());
+    let mut sockets = Vec::new();
     let mut listeners = BTreeMap::new();
-    for (index, listener) in core.config.listeners.iter().enumerate() {
-        let socket = net::bind(&listener.bind)
-            .map_err(|error| StartError(format!("listener {}: {error}", listener.name)))?;
-        let address = socket
-            .local_addr()
-            .map_err(|error| StartError(format!("listener {}: {error}", listener.name)))?;
+    for listener in &core.config.listeners {
+        let fail = |error: String| StartError(format!("listener {}: {error}", listener.name));
+        let socket = net::bind(&listener.bind).map_err(|error| fail(error.to_string()))?;
+        let address = socket.local_addr().map_err(|error| fail(error.to_string()))?;
         listeners.insert(listener.name.clone(), address);
+        sockets.push(socket);
+    }
+    let mut follower = Follower::new(core.clone(), image.images().clone(), door.clone());
+    follower.publish();
+    let mut followers = JoinSet::new();
+    followers.spawn(follower.run());
+    followers.spawn(api_versions::follow(core.clone()));
+    followers.spawn(missing::keep_session(core.clone(), Coordinator::of_gateway(&core.config)));
+    for (index, socket) in sockets.into_iter().enumerate() {
         tokio::spawn(door.clone().serve(socket, index, None));
     }
-    Ok(Gateway { core, listeners, image, follower, stop, _listening: listening, connections })
+    Ok(Gateway { core, listeners, image, followers, stop, _listening: listening, connections })
 }
 
 /// Makes a view of every new image.
 struct Follower {
     core: Arc<Core>,
     images: ImageHandle,
-    changed: tokio::sync::watch::Receiver<u64>,
+    changed: watch::Receiver<u64>,
+    ports: Option<Ports>,
 }
 
 impl Follower {
-    fn new(core: Arc<Core>, images: ImageHandle) -> Self {
+    fn new(core: Arc<Core>, images: ImageHandle, door: Door) -> Self {
         let changed = images.changed();
-        Follower { core, images, changed }
+        let ports = match &core.config.addresses {
+            GatewayAddresses::Brokers => None,
+            GatewayAddresses::Gateway(relay) => Some(Ports::new(relay.clone(), door)),
+        };
+        Follower { core, images, changed, ports }
     }
 
     fn publish(&mut self) {
         self.changed.mark_unchanged();
-        let listeners = self.core.config.listeners.iter();
-        let addresses = listeners
-            .map(|listener| {
-                let listener = Arc::from(listener.brokers.as_str());
-                Arc::new(AddressBook { listener, relay: None })
-            })
-            .collect();
-        self.core.views.publish(View { image: self.images.load(), addresses });
+        let image = self.images.load();
+        let mut addresses: Vec<Arc<AddressBook>> = Vec::new();
+        for (index, listener) in self.core.config.listeners.iter().enumerate() {
+            let book = match &mut self.ports {
+                None => AddressBook { listener: listener.brokers.as_str().into(), relay: None },
+                Some(ports) => ports.book(index, listener, &image),
+            };
+            // What did not change keeps its `Arc`: caches of answers look at it.
+            let before = self.core.views.load();
+            let same = before.addresses.get(index).filter(|before| ***before == book);
+            addresses.push(same.map_or_else(|| Arc::new(book), Arc::clone));
+        }
+        let without = self.ports.as_ref().map_or(0, Ports::without_port);
+        self.core.metrics.without_port(without);
+        self.core.views.publish(View { image, addresses });
     }
 
     async fn run(mut self) {
-        while self.changed.changed().await.is_ok() {
+        loop {
+            let without = self.ports.as_ref().is_some_and(|ports| ports.without_port() > 0);
+            tokio::select! {
+                changed = self.changed.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(limits::GATEWAY_PORT_RETRY), if without => {}
+            }
             self.publish();
         }
     }

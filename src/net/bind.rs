@@ -97,6 +97,11 @@ pub fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_keepalive(true)
 }
 
+/// Whether a host is every interface of the machine.
+pub fn is_wildcard(host: &str) -> bool {
+    host.is_empty() || host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
+}
+
 /// The machine's own name, which clients are told where a listener is bound to every interface and
 /// nothing else is advertised.
 pub fn machine_name() -> String {

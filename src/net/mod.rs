@@ -6,7 +6,7 @@ mod permit;
 mod serve;
 pub mod tls;
 
-pub use bind::{BindError, bind, bind_with_backlog, keep_alive, machine_name};
+pub use bind::{BindError, bind, bind_with_backlog, is_wildcard, keep_alive, machine_name};
 pub use http::{HttpListener, HttpPeer, Https};
 pub use permit::{ConnectionCounts, ConnectionLimits, ConnectionPermit, ListenerTotal};
 pub use serve::{drain, serve, serve_counted, serve_within};

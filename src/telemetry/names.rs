@@ -105,6 +105,37 @@ pub const METRICS: &[Metric] = &[
         "Znodes that were read and could not be understood; the log names each once.",
     ),
     counter("doorkeeper_cluster_znodes_read_total", &[], "Znodes read for the cluster image."),
+    gauge(
+        "doorkeeper_gateway_brokers_without_port",
+        &[],
+        "Live brokers that the relay has no port for.",
+    ),
+    gauge("doorkeeper_gateway_connections", &[], "Open connections of clients to the gateway."),
+    counter(
+        "doorkeeper_gateway_missing_lookups_total",
+        &[],
+        "Topics that the image did not show and that were looked up: their znode read, or a broker asked.",
+    ),
+    counter(
+        "doorkeeper_gateway_passed_bytes_total",
+        &["to"],
+        "Bytes that were passed on, by where to: broker, client.",
+    ),
+    counter(
+        "doorkeeper_gateway_requests_total",
+        &["api", "outcome"],
+        "Requests of clients, by API and outcome: answered here, asked of the upstream, passed on, refused.",
+    ),
+    gauge(
+        "doorkeeper_gateway_upstream_connections",
+        &[],
+        "Open connections to brokers on behalf of clients.",
+    ),
+    counter(
+        "doorkeeper_gateway_upstream_failures_total",
+        &["broker"],
+        "Brokers that could not be connected to, by broker id.",
+    ),
     gauge("doorkeeper_kafka_connections", &[], "Open connections of Kafka clients."),
     counter(
         "doorkeeper_kafka_errors_total",

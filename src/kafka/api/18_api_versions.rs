@@ -51,7 +51,7 @@ fn api_version(registration: &ApiRegistration) -> ApiVersion {
 }
 
 /// Whether `token` is `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?` (`ApiVersionsRequest.java`).
-fn is_software_token(token: &StrBytes) -> bool {
+pub fn is_software_token(token: &StrBytes) -> bool {
     let bytes = token.as_bytes();
     let inner = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'.';
     match (bytes.first(), bytes.last()) {

@@ -1,0 +1,66 @@
+//! One question of the gateway's own to a broker: whole frames, bounded in time and length.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, RequestHeader};
+use kafka_protocol::protocol::{Encodable, StrBytes};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::kafka::wire::frame;
+use crate::kafka::wire::guard;
+
+const CORRELATION: i32 = 1;
+
+/// Asks, and returns the body of the answer, unchecked.
+///
+/// # Errors
+/// The connection's; `InvalidData` for an answer that is none; `TimedOut`.
+pub(super) async fn ask<R: Encodable>(
+    stream: &mut TcpStream,
+    key: ApiKey,
+    version: i16,
+    request: &R,
+    (longest, patience): (usize, Duration),
+) -> io::Result<Bytes> {
+    let header = RequestHeader::default()
+        .with_request_api_key(key as i16)
+        .with_request_api_version(version)
+        .with_correlation_id(CORRELATION)
+        .with_client_id(Some(StrBytes::from_static_str("doorkeeper-gateway")));
+    let mut content = BytesMut::new();
+    header.encode(&mut content, key.request_header_version(version)).map_err(io::Error::other)?;
+    request.encode(&mut content, version).map_err(io::Error::other)?;
+    let mut output = BytesMut::with_capacity(content.len() + 4);
+    output.put_i32(i32::try_from(content.len()).map_err(io::Error::other)?);
+    output.put_slice(&content);
+    let exchange = async {
+        stream.write_all(&output).await?;
+        let mut input = BytesMut::new();
+        loop {
+            if let Some(frame) = frame::take(&mut input, longest).map_err(invalid)? {
+                return Ok::<Bytes, io::Error>(frame);
+            }
+            if stream.read_buf(&mut input).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    };
+    let mut answer =
+        timeout(patience, exchange).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
+    if answer.try_get_i32().map_err(invalid)? != CORRELATION {
+        return Err(invalid("another correlation id than the question's"));
+    }
+    if key.response_header_version(version) >= 1 {
+        let tagged = guard::skip_tagged_fields(&answer).map_err(invalid)?;
+        answer.advance(tagged);
+    }
+    Ok(answer)
+}
+
+pub(super) fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

@@ -1,0 +1,275 @@
+//! Writes a client's answers in the order of its requests: those made here, and the upstream's.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::connection::{Closed, Link};
+use super::held;
+use super::owed::Front;
+use super::rewrite::{self, Failed, Rewrite, Strangers};
+use crate::kafka::api::HandlerError;
+use crate::kafka::wire::frame::LENGTH_BYTES;
+use crate::kafka::wire::output::Output;
+use crate::limits;
+
+/// Length and correlation id: what every answer begins with.
+const HEAD: usize = LENGTH_BYTES + 4;
+
+/// Writes until everything is answered and no more requests come, or nothing more can be answered.
+pub(super) async fn run(link: &Link, client: OwnedWriteHalf) -> Result<(), Closed> {
+    let replies = Replies {
+        link,
+        client,
+        upstream: None,
+        input: BytesMut::new(),
+        room: limits::GATEWAY_READ_MIN,
+        passing: 0,
+        output: Output::default(),
+        held: None,
+    };
+    replies.run().await
+}
+
+struct Replies<'a> {
+    link: &'a Link,
+    client: OwnedWriteHalf,
+    upstream: Option<OwnedReadHalf>,
+    input: BytesMut,
+    room: usize,
+    /// Bytes of the answer that is being passed on, which are not read yet.
+    passing: usize,
+    output: Output,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+/// What is to be done once what is ready is written.
+enum Next {
+    /// Look again.
+    Look,
+    /// More bytes of the upstream are needed, or another answer.
+    Wait,
+    /// The whole answer will be held.
+    Hold(usize),
+    /// A whole answer is there, to be rewritten.
+    Whole(usize, Rewrite),
+    Fail(Closed),
+}
+
+impl Replies<'_> {
+    async fn run(mut self) -> Result<(), Closed> {
+        loop {
+            if let Some(upstream) = self.link.ledger.take_answers() {
+                self.upstream = Some(upstream);
+                self.input = BytesMut::new();
+            }
+            let (pass, next) = self.look();
+            self.write(pass).await?;
+            match next {
+                Next::Look => {}
+                Next::Hold(length) => {
+                    self.held = held::hold(&self.link.core.answers_held, length).await;
+                }
+                Next::Whole(length, what) => self.rewrite(length, what).await?,
+                Next::Wait => {
+                    if self.link.ledger.is_settled() && self.passing == 0 {
+                        // A write half that is dropped says goodbye after all that was written.
+                        return Ok(());
+                    }
+                    self.wait().await?;
+                }
+                Next::Fail(reason) => return Err(reason),
+            }
+        }
+    }
+
+    /// How many of the upstream's bytes may be passed on, and what comes then. Answers made here
+    /// are put into the output when nothing stands before them.
+    fn look(&mut self) -> (usize, Next) {
+        let mut pass = 0;
+        loop {
+            let some = self.passing.min(self.input.len() - pass);
+            pass += some;
+            self.passing -= some;
+            if self.passing > 0 {
+                return (pass, Next::Wait);
+            }
+            if !self.output.is_empty() && self.output.len() >= limits::KAFKA_WRITE_BURST_BYTES {
+                return (pass, Next::Look);
+            }
+            let answer = &self.input[pass..];
+            if pass > 0 && self.link.ledger.here_is_next() {
+                return (pass, Next::Look);
+            }
+            match self.link.ledger.front() {
+                Front::Nothing if answer.is_empty() => return (pass, Next::Wait),
+                Front::Nothing => return (pass, Next::Fail(Closed::WrongAnswer)),
+                Front::Here { key, start, reply } => {
+                    if let Err(error) = self.output.push(key, start, reply) {
+                        let error = HandlerError::Encoding(error.to_string());
+                        return (pass, Next::Fail(error.into()));
+                    }
+                }
+                Front::Upstream { correlation, rewrite } => {
+                    let length = match begin(answer, correlation) {
+                        Ok(Some(length)) => length,
+                        Ok(None) => return (pass, Next::Wait),
+                        Err(reason) => return (pass, Next::Fail(reason)),
+                    };
+                    if !self.output.is_empty() {
+                        return (0, Next::Look);
+                    }
+                    let Some(rewrite) = rewrite else {
+                        self.link.ledger.begun();
+                        self.passing = LENGTH_BYTES + length;
+                        continue;
+                    };
+                    if length > limits::GATEWAY_ANSWER_BYTES_MAX {
+                        return (pass, Next::Fail(Closed::TooLong(length)));
+                    }
+                    // The answer, and what it is rewritten to.
+                    if self.held.is_none() && length > limits::GATEWAY_SMALL_BYTES {
+                        return (pass, Next::Hold(2 * length));
+                    }
+                    if answer.len() < LENGTH_BYTES + length {
+                        return (pass, Next::Wait);
+                    }
+                    return (pass, Next::Whole(length, rewrite));
+                }
+            }
+        }
+    }
+
+    /// Writes what was made here, then so many of the upstream's bytes: only one of them is there.
+    async fn write(&mut self, pass: usize) -> Result<(), Closed> {
+        let idle = self.link.idle_max();
+        if !self.output.is_empty() {
+            let written = timeout(idle, self.output.write_to(&mut self.client)).await;
+            written.map_err(|_| Closed::Stuck)?.map_err(Closed::Client)?;
+            self.link.moved();
+        }
+        let mut rest = pass;
+        while rest > 0 {
+            let written = timeout(idle, self.client.write(&self.input[..rest])).await;
+            let written = written.map_err(|_| Closed::Stuck)?.map_err(Closed::Client)?;
+            if written == 0 {
+                return Err(Closed::Client(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.input.advance(written);
+            rest -= written;
+            self.link.moved();
+        }
+        self.link.core.metrics.sent.increment(pass as u64);
+        Ok(())
+    }
+
+    /// Waits for bytes of the upstream or another answer.
+    async fn wait(&mut self) -> Result<(), Closed> {
+        let ledger = &self.link.ledger;
+        let Some(upstream) = &mut self.upstream else {
+            if ledger.is_abandoned() {
+                return Err(Closed::UpstreamEnded);
+            }
+            ledger.filled().await;
+            return Ok(());
+        };
+        if self.input.is_empty() {
+            if self.input.capacity() > limits::GATEWAY_READ_MIN {
+                match upstream.try_read_buf(&mut self.input) {
+                    Ok(length) => return self.got(length),
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        self.input = BytesMut::new();
+                    }
+                    Err(_) => return self.got(0),
+                }
+            }
+            tokio::select! {
+                biased;
+                // An error shows when it is read.
+                _ = upstream.readable() => {}
+                () = ledger.filled() => return Ok(()),
+            }
+        }
+        self.input.reserve(self.room);
+        tokio::select! {
+            biased;
+            length = upstream.read_buf(&mut self.input) => self.got(length.unwrap_or(0)),
+            () = ledger.filled() => Ok(()),
+        }
+    }
+
+    fn got(&mut self, length: usize) -> Result<(), Closed> {
+        if length == 0 {
+            self.upstream = None;
+            let unharmed = self.link.ledger.gone();
+            return if unharmed && self.passing == 0 && self.input.is_empty() {
+                tracing::debug!("the upstream ended with nothing owed");
+                Ok(())
+            } else {
+                Err(Closed::UpstreamEnded)
+            };
+        }
+        if length >= self.room {
+            self.room = (self.room * 2).min(limits::GATEWAY_READ_MAX);
+        } else if length < self.room / 4 {
+            self.room = (self.room / 2).max(limits::GATEWAY_READ_MIN);
+        }
+        Ok(())
+    }
+
+    /// Writes a whole answer with the gateway's addresses in it.
+    async fn rewrite(&mut self, length: usize, what: Rewrite) -> Result<(), Closed> {
+        self.link.ledger.begun();
+        let mut frame = self.input.split_to(LENGTH_BYTES + length).freeze();
+        frame.advance(LENGTH_BYTES);
+        let answer = self.rewritten(&frame, what).await?;
+        drop(frame);
+        let mut head = BytesMut::with_capacity(LENGTH_BYTES);
+        head.put_i32(i32::try_from(answer.len()).map_err(|_| Closed::TooLong(answer.len()))?);
+        let mut whole = head.chain(answer);
+        let idle = self.link.idle_max();
+        while whole.has_remaining() {
+            let written = timeout(idle, self.client.write_buf(&mut whole)).await;
+            if written.map_err(|_| Closed::Stuck)?.map_err(Closed::Client)? == 0 {
+                return Err(Closed::Client(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.link.moved();
+        }
+        self.held = None;
+        Ok(())
+    }
+
+    /// The answer with the gateway's addresses. The upstream may know of a broker before the image
+    /// does: it is waited for a little.
+    async fn rewritten(&self, frame: &Bytes, what: Rewrite) -> Result<BytesMut, Closed> {
+        let Link { core, listener, .. } = self.link;
+        let mut changed = core.views.changed();
+        let deadline = tokio::time::Instant::now() + limits::GATEWAY_SHOWN_PATIENCE;
+        loop {
+            let late = tokio::time::Instant::now() >= deadline;
+            let strangers = if late { Strangers::LeaveOut } else { Strangers::Refuse };
+            let view = core.views.load();
+            let book = view.addresses.get(*listener).ok_or(Failed::Malformed)?;
+            match rewrite::rewrite(what, frame, book, strangers) {
+                Ok(answer) => return Ok(answer),
+                Err(Failed::Unknown(broker)) => {
+                    tracing::debug!(broker, "an upstream names a broker that has no address here");
+                    let _ = tokio::time::timeout_at(deadline, changed.changed()).await;
+                }
+                Err(failed) => return Err(failed.into()),
+            }
+        }
+    }
+}
+
+/// The length of the upstream's answer at the front, which must be the one that is owed.
+fn begin(answer: &[u8], correlation: i32) -> Result<Option<usize>, Closed> {
+    let Some(mut head) = answer.get(..HEAD) else { return Ok(None) };
+    let length = usize::try_from(head.get_i32()).map_err(|_| Closed::WrongAnswer)?;
+    if length < HEAD - LENGTH_BYTES || head.get_i32() != correlation {
+        return Err(Closed::WrongAnswer);
+    }
+    Ok(Some(length))
+}
