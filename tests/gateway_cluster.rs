@@ -6,8 +6,11 @@ mod gateway_support;
 mod kafka_support;
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use doorkeeper::broker::Broker;
 use doorkeeper::gateway::Gateway;
 use gateway_support::{address, config, eventually, relay, start};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -30,6 +33,14 @@ async fn client(gateway: &Gateway) -> Client {
     Client::connect(address(gateway)).await
 }
 
+/// A broker whose session a busy machine does not outrun.
+async fn broker(zookeeper: SocketAddr, id: i32, dir: &Path) -> Broker {
+    let mut config = cluster_support::config(zookeeper, id, dir);
+    config.zookeeper_session_timeout = Duration::from_secs(10);
+    config.zookeeper_connection_timeout = gateway_support::PATIENCE;
+    Broker::start(config).await.unwrap()
+}
+
 /// A question for one topic.
 fn about(name: &str, create: bool) -> MetadataRequest {
     let topic = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
@@ -49,11 +60,13 @@ fn records(values: &[&str]) -> Bytes {
         producer_epoch: -1,
         timestamp_type: TimestampType::Creation,
         timestamp: 1,
-        sequence: -1,
+        // Of no producer id: the batch's is -1.
+        sequence: i32::try_from(offset).unwrap() - 1,
         offset,
         key: None,
         value: Some(Bytes::from((*value).to_owned())),
         headers: Default::default(),
+        delete_horizon: false,
     };
     let records: Vec<Record> = (0..).zip(values).map(record).collect();
     let mut encoded = BytesMut::new();
@@ -165,8 +178,8 @@ async fn a_topic_that_was_just_made_is_found() {
 async fn the_relay_tells_its_own_addresses_and_passes_to_each_broker() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = cluster_support::coordinator(dir.path(), 0).await;
-    let zookeeper = coordinator.client_address();
-    let first = cluster_support::broker(zookeeper, 1, dir.path()).await;
+    let zookeeper = coordinator.client_address().unwrap();
+    let first = broker(zookeeper, 1, dir.path()).await;
     let gateway = start(relay(&zookeeper.to_string())).await;
     let mut through = client(&gateway).await;
     let answer = through.ask(12, &everything()).await;
@@ -177,7 +190,7 @@ async fn the_relay_tells_its_own_addresses_and_passes_to_each_broker() {
     assert_ne!(port_of_first, address(&gateway));
 
     // A broker that comes gets a port, and a topic on it is led there.
-    let second = cluster_support::broker(zookeeper, 2, dir.path()).await;
+    let second = broker(zookeeper, 2, dir.path()).await;
     let port_of_second = eventually(async || {
         let answer = client(&gateway).await.ask(12, &everything()).await;
         told(&answer, 2)
@@ -240,8 +253,8 @@ async fn the_relay_tells_its_own_addresses_and_passes_to_each_broker() {
 async fn answers_go_on_while_the_coordinator_is_away() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = cluster_support::coordinator(dir.path(), 0).await;
-    let zookeeper = coordinator.client_address();
-    let broker = cluster_support::broker(zookeeper, 1, dir.path()).await;
+    let zookeeper = coordinator.client_address().unwrap();
+    let broker = broker(zookeeper, 1, dir.path()).await;
     let gateway = start(config(&zookeeper.to_string())).await;
     let own = *broker.listeners().values().next().unwrap();
     eventually(async || {

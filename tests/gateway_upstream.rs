@@ -10,7 +10,7 @@ use doorkeeper::gateway::Gateway;
 use gateway_support::{Conversation, Played, Stage, address, config, in_time, start};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, MetadataRequest};
 use kafka_support::{Client, frame, text};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LIST_OFFSETS: i16 = ApiKey::ListOffsets as i16;
 const PRODUCE: i16 = ApiKey::Produce as i16;
@@ -124,7 +124,8 @@ async fn produce_without_acks_is_owed_nothing() {
     upstream.answer(2, b"answer").await;
     assert_eq!(answer(&mut client).await, (2, b"answer".to_vec()));
     // That answer came after the records: an upstream that ends now loses nothing.
-    drop(upstream);
+    upstream.stream.shutdown().await.unwrap();
+    upstream.ended().await;
     client.write(&frame(LIST_OFFSETS, 5, 3, b"body")).await;
     let mut upstream = scene.broker.conversation().await;
     assert_eq!(upstream.request().await.unwrap().0.correlation, 3);
@@ -153,7 +154,6 @@ async fn an_upstream_that_ends_with_an_answer_owed_ends_its_client() {
 async fn an_upstream_that_ends_in_the_middle_of_an_answer_ends_its_client() {
     let mut scene = Scene::new().await;
     let (mut client, mut upstream) = scene.meet(1).await;
-    use tokio::io::AsyncWriteExt;
     upstream.stream.write_all(&[0, 0, 0, 100, 0, 0, 0, 1, 9, 9]).await.unwrap();
     drop(upstream);
     let mut rest = Vec::new();
@@ -171,7 +171,6 @@ async fn wrong_answers_end_the_connection_and_nothing_else() {
         &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1],
         &[0, 0, 0, 3, 0, 0, 0, 1],
     ] {
-        use tokio::io::AsyncWriteExt;
         let (mut client, mut upstream) = scene.meet(1).await;
         upstream.stream.write_all(wrong).await.unwrap();
         assert_eq!(client.frame().await, None, "{wrong:?}");
@@ -194,7 +193,6 @@ async fn thousands_of_requests_in_flight_are_answered_in_order() {
     let total = 5_000;
     let (mut read, mut write) = client.stream.into_split();
     let writer = tokio::spawn(async move {
-        use tokio::io::AsyncWriteExt;
         for correlation in 1..total {
             write.write_all(&frame(LIST_OFFSETS, 5, correlation, b"body")).await.unwrap();
         }
@@ -290,4 +288,51 @@ async fn every_prefix_and_every_changed_byte_of_a_header_disturbs_nobody() {
         }
     }
     bystander.ask(0, &ApiVersionsRequest::default()).await;
+}
+
+#[tokio::test]
+async fn where_the_brokers_want_a_login_they_answer_every_question() {
+    let stage = Stage::new().await;
+    let mut broker = Played::new().await;
+    stage.register_with(1, broker.address, "SASL_PLAINTEXT").await;
+    stage.topic("t", 1).await;
+    let gateway = start(config(&stage.connect())).await;
+    let mut client = Client::connect(address(&gateway)).await;
+    let metadata = kafka_support::encode(&MetadataRequest::default().with_topics(None), 9);
+    let mut both = frame(ApiKey::SaslHandshake as i16, 1, 1, b"\x00\x05PLAIN").to_vec();
+    both.extend(frame(ApiKey::Metadata as i16, 9, 2, &metadata));
+    client.write(&both).await;
+    let mut upstream = broker.conversation().await;
+    assert_eq!(upstream.request().await.unwrap().0.key, ApiKey::SaslHandshake as i16);
+    assert_eq!(upstream.request().await.unwrap().0.key, ApiKey::Metadata as i16);
+    upstream.answer(1, b"fine").await;
+    upstream.answer(2, b"the broker's own").await;
+    assert_eq!(answer(&mut client).await, (1, b"fine".to_vec()));
+    assert_eq!(answer(&mut client).await, (2, b"the broker's own".to_vec()));
+    // Another upstream would not know who this is.
+    drop(upstream);
+    assert_eq!(client.frame().await, None);
+
+    // Frames without a header, which version 0 asks for, can't be told from requests.
+    let mut client = Client::connect(address(&gateway)).await;
+    client.write(&frame(ApiKey::SaslHandshake as i16, 0, 1, b"\x00\x05PLAIN")).await;
+    assert_eq!(client.frame().await, None);
+}
+
+#[tokio::test]
+async fn limits_count_all_connections_and_idle_ones_end() {
+    let scene = Scene::with(|config| config.max_connections = 1).await;
+    let mut first = scene.client().await;
+    first.ask(0, &ApiVersionsRequest::default()).await;
+    let mut second = scene.client().await;
+    second.write(&frame(ApiKey::ApiVersions as i16, 0, 1, b"")).await;
+    assert_eq!(second.frame().await, None, "one too many");
+    first.ask(0, &ApiVersionsRequest::default()).await;
+
+    let scene = Scene::with(|config| {
+        config.connections_max_idle = std::time::Duration::from_millis(200);
+    })
+    .await;
+    let mut silent = scene.client().await;
+    assert_eq!(silent.frame().await, None);
 }

@@ -115,19 +115,22 @@ impl MissingTopics {
     }
 }
 
-/// Reads the topic's znode: it may be newer than the image.
+/// Reads the state of the topic's first partition: it may be newer than the image.
 async fn read_znode(core: &Core, name: &str) -> Option<i16> {
     let unknown = ResponseError::UnknownTopicOrPartition.code();
-    if core.views.load().image.topics.contains_key(name) {
-        // The image knows of it, and why clients don't: it goes, or has no partitions yet.
-        return Some(unknown);
-    }
     // While the coordinator is away the image is all there is, as it is for a broker.
     let Some(client) = core.missing.session.get() else { return Some(unknown) };
-    let path = paths::topic(name);
-    let read = tokio::time::timeout(limits::GATEWAY_EXCHANGE_TIMEOUT, client.check_stat(&path));
-    match read.await {
-        Ok(Ok(Some(_))) => Some(if shown_soon(core, name).await { 0 } else { unknown }),
+    let state = paths::partition_state(name, 0);
+    let deletion = format!("{}/{name}", paths::DELETE_TOPICS);
+    let read = async {
+        // The server of this session may be behind the one that the topic was made at.
+        client.sync(&state).await?;
+        let (made, goes) =
+            tokio::try_join!(client.check_stat(&state), client.check_stat(&deletion))?;
+        Ok::<bool, Error>(made.is_some() && goes.is_none())
+    };
+    match tokio::time::timeout(limits::GATEWAY_EXCHANGE_TIMEOUT, read).await {
+        Ok(Ok(true)) => Some(if shown_soon(core, name).await { 0 } else { unknown }),
         _ => Some(unknown),
     }
 }

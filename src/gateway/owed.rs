@@ -40,6 +40,8 @@ pub(super) struct Ledger {
     filled: Notify,
     /// There is room again.
     room: Notify,
+    /// The upstream is gone.
+    lost: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +54,8 @@ struct State {
     open: bool,
     /// Records went to the upstream that it does not answer for, and nothing later was answered yet.
     unconfirmed: bool,
+    /// The client logs in to the upstream: another one would not know it.
+    login: bool,
     finished: bool,
     abandoned: bool,
 }
@@ -72,6 +76,11 @@ impl Ledger {
     /// Notes that the upstream gets a request that has no answer.
     pub(super) fn unanswered(&self) {
         self.state.lock().unconfirmed = true;
+    }
+
+    /// Notes that the client logs in to the upstream.
+    pub(super) fn login(&self) {
+        self.state.lock().login = true;
     }
 
     /// Whether another request may be read.
@@ -104,6 +113,11 @@ impl Ledger {
     /// Whether the upstream is there, as far as is known.
     pub(super) fn is_open(&self) -> bool {
         self.state.lock().open
+    }
+
+    /// Waits until an upstream is gone. It may be an earlier one than [`Ledger::is_open`] tells of.
+    pub(super) async fn lost(&self) {
+        self.lost.notified().await;
     }
 
     /// Notes that no more requests come.
@@ -154,7 +168,8 @@ impl Ledger {
         let mut state = self.state.lock();
         state.open = false;
         state.answers = None;
-        state.by_upstream == 0 && !state.unconfirmed
+        self.lost.notify_one();
+        state.by_upstream == 0 && !state.unconfirmed && !state.login
     }
 
     /// Notes that what the upstream owes can't come any more, unless it is on its way.
@@ -254,5 +269,7 @@ mod tests {
         ledger.owe(upstream(3));
         ledger.begun();
         assert!(ledger.gone(), "they came before what was answered");
+        ledger.login();
+        assert!(!ledger.gone(), "another broker would not know the client");
     }
 }

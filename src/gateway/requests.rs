@@ -157,6 +157,15 @@ impl<'a> Requests<'a> {
             }
             return Err(Next::Whole(length, start, key));
         }
+        if matches!(key, ApiKey::SaslHandshake | ApiKey::SaslAuthenticate) {
+            if key == ApiKey::SaslHandshake && start.version == 0 {
+                // What follows has no header, which can't be told from requests. It is offered still:
+                // librdkafka takes a server without it for one that knows Kerberos alone.
+                core.metrics.request(key, Outcome::Refused);
+                return Err(Next::Fail(Closed::Refused { key: start.key, version: 0 }));
+            }
+            ledger.login();
+        }
         if key == ApiKey::Produce {
             let content = &input[LENGTH_BYTES..input.len().min(LENGTH_BYTES + length)];
             match produce::acks(content, start.version, content.len() == length) {
@@ -233,6 +242,12 @@ impl<'a> Requests<'a> {
             tokio::select! {
                 biased;
                 ready = self.client.readable() => ready.map_err(Closed::Client)?,
+                () = self.link.ledger.lost(), if self.upstream.is_some() => {
+                    if !self.link.ledger.is_open() {
+                        self.upstream = None;
+                    }
+                    return Ok(true);
+                }
                 () = closing.cancelled(), if self.passing == 0 => return Ok(false),
             }
         }
@@ -308,6 +323,9 @@ impl<'a> Requests<'a> {
             }
             let view = core.views.load();
             let Some(addresses) = view.addresses.get(*listener) else { break };
+            if !view.open.get(*listener).is_some_and(|open| *open) {
+                break;
+            }
             let question = Question {
                 image: &view.image,
                 addresses,

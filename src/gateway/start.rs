@@ -14,8 +14,8 @@ use super::listener::Door;
 use super::relay::Ports;
 use super::view::View;
 use super::{Core, Gateway, StartError, api_versions, missing};
-use crate::cluster::ImageHandle;
 use crate::cluster::client::Coordinator;
+use crate::cluster::{ClusterImage, ImageHandle};
 use crate::config::GatewayConfig;
 use crate::config::gateway::GatewayAddresses;
 use crate::{limits, net};
@@ -80,9 +80,27 @@ impl Follower {
             let same = before.addresses.get(index).filter(|before| ***before == book);
             addresses.push(same.map_or_else(|| Arc::new(book), Arc::clone));
         }
+        let open: Vec<bool> = addresses.iter().map(|book| is_open(&image, book)).collect();
+        self.say_who_decides(&open);
         let without = self.ports.as_ref().map_or(0, Ports::without_port);
         self.core.metrics.without_port(without);
-        self.core.views.publish(View { image, addresses });
+        self.core.views.publish(View { image, addresses, open });
+    }
+
+    /// Says what follows from the brokers' protocols, when it changes.
+    fn say_who_decides(&self, open: &[bool]) {
+        let before = self.core.views.load();
+        for (index, listener) in self.core.config.listeners.iter().enumerate() {
+            let (now, then) = (open.get(index), before.open.get(index));
+            if now == Some(&false) && then != now {
+                tracing::warn!(
+                    listener = %listener.name,
+                    brokers = %listener.brokers,
+                    "the brokers' listener is not PLAINTEXT: every question is asked of the brokers, \
+                     logins pass through to them, and over TLS they can't be reached"
+                );
+            }
+        }
     }
 
     async fn run(mut self) {
@@ -95,4 +113,10 @@ impl Follower {
             self.publish();
         }
     }
+}
+
+/// Whether no broker wants a login or TLS of the clients of these addresses.
+fn is_open(image: &ClusterImage, book: &AddressBook) -> bool {
+    let endpoints = image.brokers.values().filter_map(|broker| broker.endpoint(&book.listener));
+    endpoints.map(|endpoint| endpoint.protocol.as_str()).all(|protocol| protocol == "PLAINTEXT")
 }

@@ -82,7 +82,7 @@ impl Stage {
     pub async fn new() -> Stage {
         let directory = tempfile::tempdir().unwrap();
         let coordinator = Coordinator::start(CoordinatorConfig {
-            client_address: ListenAddress { host: "127.0.0.1".to_owned(), port: 0 },
+            client_address: Some(ListenAddress { host: "127.0.0.1".to_owned(), port: 0 }),
             data_dir: directory.path().join("coordinator"),
             data_log_dir: directory.path().join("coordinator"),
             pre_alloc_size: 1 << 20,
@@ -91,7 +91,7 @@ impl Stage {
         })
         .await
         .unwrap();
-        let connect = coordinator.client_address().to_string();
+        let connect = coordinator.client_address().unwrap().to_string();
         let znodes = Client::connector()
             .with_session_timeout(Duration::from_secs(30))
             .connect(&connect)
@@ -105,7 +105,7 @@ impl Stage {
     }
 
     pub fn connect(&self) -> String {
-        self.coordinator.client_address().to_string()
+        self.coordinator.client_address().unwrap().to_string()
     }
 
     /// Makes a znode, and those above it.
@@ -121,8 +121,13 @@ impl Stage {
 
     /// Registers a broker.
     pub async fn register(&self, id: i32, address: SocketAddr) {
+        self.register_with(id, address, "PLAINTEXT").await;
+    }
+
+    /// Registers a broker whose listener, called `PLAINTEXT` whatever it is, has this protocol.
+    pub async fn register_with(&self, id: i32, address: SocketAddr, protocol: &str) {
         let data = format!(
-            r#"{{"version":5,"host":"{0}","port":{1},"jmx_port":-1,"timestamp":"1","endpoints":["PLAINTEXT://{0}:{1}"],"listener_security_protocol_map":{{"PLAINTEXT":"PLAINTEXT"}},"features":{{}}}}"#,
+            r#"{{"version":5,"host":"{0}","port":{1},"jmx_port":-1,"timestamp":"1","endpoints":["PLAINTEXT://{0}:{1}"],"listener_security_protocol_map":{{"PLAINTEXT":"{protocol}"}},"features":{{}}}}"#,
             address.ip(),
             address.port()
         );
