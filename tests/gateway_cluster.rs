@@ -134,7 +134,7 @@ async fn direct_mode_answers_as_the_broker_does_and_passes_the_rest() {
     let produced = through.ask(9, &produce("a", -1, &["one", "two"])).await;
     assert_eq!(produced.responses[0].partition_responses[0].error_code, 0);
     through.send(9, &produce("a", 0, &["three"])).await;
-    let id = through.ask(4, &InitProducerIdRequest::default().with_transaction_timeout_ms(1)).await;
+    let id = through.ask(4, &InitProducerIdRequest::default().with_transactional_id(None)).await;
     assert_eq!(id.error_code, 0);
     let records = fetched(&mut through, "a").await;
     assert_eq!(records, fetched(&mut direct, "a").await);
