@@ -9,6 +9,7 @@
 //!   all of them share.
 //! - [`data`]: looks into a data directory offline, and repairs it.
 //! - [`node`]: starts and drains the roles of one process.
+//! - [`inspect`]: `doorkeeper resolve` and `doorkeeper diff`, which look at a cluster from outside.
 //! - [`shell`]: `doorkeeper zk`, a ZooKeeper client for people.
 
 pub mod bounded_file;
@@ -19,6 +20,7 @@ pub mod config;
 pub mod data;
 pub mod durable_file;
 pub mod gateway;
+pub mod inspect;
 pub mod kafka;
 pub mod limits;
 pub mod net;

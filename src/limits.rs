@@ -53,6 +53,13 @@ pub const LOG_BATCH_BYTES: usize = 4 << 20;
 /// its shortest form on the wire two.
 pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 1_000_000;
 
+/// Elements of all arrays of one Kafka answer that is read here: half a million partitions with three
+/// replicas each.
+pub const KAFKA_ANSWER_ELEMENTS_MAX: usize = 4_000_000;
+
+/// The longest Kafka answer that is read whole, in bytes.
+pub const KAFKA_ANSWER_BYTES_MAX: usize = 128 << 20;
+
 /// Tagged fields that this version does not know, in one Kafka request.
 pub const KAFKA_UNKNOWN_TAGS_MAX: usize = 1_000;
 

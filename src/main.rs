@@ -8,6 +8,9 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use doorkeeper::config::{self, Configuration, SystemProperties};
 use doorkeeper::data::{self, DataCommand};
+use doorkeeper::inspect::diff::{self, DiffOptions};
+use doorkeeper::inspect::resolve::{self, ResolveOptions};
+use doorkeeper::inspect::{InspectError, UNREADABLE};
 use doorkeeper::shell::{self, ShellOptions};
 use doorkeeper::telemetry::logging::{self, LogFormat};
 use doorkeeper::{node, telemetry};
@@ -59,6 +62,16 @@ enum Command {
     },
     /// A ZooKeeper client for people: one command, or a prompt.
     Zk(ShellOptions),
+    /// Asks a broker or a gateway who leads a partition, who coordinates a group, where a key goes.
+    ///
+    /// Ends with code 0 if everything that was asked for is there and has a leader or a coordinator,
+    /// with 1 if something has not, with 2 if nobody answers.
+    Resolve(ResolveOptions),
+    /// Compares what two sources say of a cluster: brokers, controller, topics, partitions.
+    ///
+    /// Ends with code 0 if nothing differs, with 1 and a line for each field that does, with 2 if one of
+    /// them can't be read.
+    Diff(DiffOptions),
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +103,8 @@ fn main() -> ExitCode {
         }
         Some(Command::Data { command }) => look_into(&command),
         Some(Command::Zk(options)) => talk(&options),
+        Some(Command::Resolve(options)) => inspected(resolve::run(&options)),
+        Some(Command::Diff(options)) => inspected(diff::run(&options)),
     }
 }
 
@@ -115,6 +130,13 @@ fn talk(options: &ShellOptions) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn inspected(ended: Result<ExitCode, InspectError>) -> ExitCode {
+    ended.unwrap_or_else(|error| {
+        say(&error.to_string());
+        ExitCode::from(UNREADABLE)
+    })
 }
 
 fn run(files: &[PathBuf], options: RunOptions) -> ExitCode {

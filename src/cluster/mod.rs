@@ -7,6 +7,7 @@
 //! - [`client`]: sessions with the coordinator; [`reader`]: many znodes at once; [`changes`]: what
 //!   the watches named (pure); [`observer`]: znodes and watches in, images out.
 //! - [`image_file`]: an image as bytes (pure); [`image_store`]: the newest one, kept on disk.
+//! - [`coordinators`]: which broker coordinates a group or a transaction (pure).
 //! - [`topic_config`]: the topic configuration keys, their types, defaults and validation (pure).
 //! - [`placement`]: which brokers get a new partition's replicas (pure).
 //! - [`admin`]: topics and configurations, written as Kafka 3.9 writes them.
@@ -15,6 +16,7 @@ pub mod admin;
 pub mod builder;
 pub mod changes;
 pub mod client;
+pub mod coordinators;
 pub mod handle;
 pub mod image;
 pub mod image_file;

@@ -37,11 +37,25 @@ pub enum Refused {
 
 /// Checks the body of a request in `version`.
 pub fn check(schema: &Schema, version: i16, body: &[u8]) -> Result<(), Refused> {
+    check_within(schema, version, body, limits::KAFKA_REQUEST_ELEMENTS_MAX)
+}
+
+/// Checks the body of an answer in `version`, which may have more elements than a request.
+pub fn check_answer(schema: &Schema, version: i16, body: &[u8]) -> Result<(), Refused> {
+    check_within(schema, version, body, limits::KAFKA_ANSWER_ELEMENTS_MAX)
+}
+
+fn check_within(
+    schema: &Schema,
+    version: i16,
+    body: &[u8],
+    elements: usize,
+) -> Result<(), Refused> {
     let mut walk = Walk {
         rest: body,
         version,
         flexible: version >= schema.flexible,
-        elements: limits::KAFKA_REQUEST_ELEMENTS_MAX,
+        elements,
         unknown_tags: limits::KAFKA_UNKNOWN_TAGS_MAX,
     };
     walk.structure(schema.fields)

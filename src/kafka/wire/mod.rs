@@ -1,5 +1,6 @@
 //! Frames, headers and the guard: everything between the socket and a decoded request.
 
+pub mod answer_schema;
 pub mod frame;
 pub mod guard;
 pub mod header;

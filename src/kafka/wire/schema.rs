@@ -47,40 +47,40 @@ pub enum Kind {
 
 const NEVER: i16 = i16::MAX;
 
-const BYTE: Field = field(Kind::Fixed(1));
-const SHORT: Field = field(Kind::Fixed(2));
-const INT: Field = field(Kind::Fixed(4));
-const LONG: Field = field(Kind::Fixed(8));
-const UUID: Field = field(Kind::Fixed(16));
-const TEXT: Field = field(Kind::Text);
-const INTS: Field = field(Kind::Array(&Kind::Fixed(4)));
+pub(super) const BYTE: Field = field(Kind::Fixed(1));
+pub(super) const SHORT: Field = field(Kind::Fixed(2));
+pub(super) const INT: Field = field(Kind::Fixed(4));
+pub(super) const LONG: Field = field(Kind::Fixed(8));
+pub(super) const UUID: Field = field(Kind::Fixed(16));
+pub(super) const TEXT: Field = field(Kind::Text);
+pub(super) const INTS: Field = field(Kind::Array(&Kind::Fixed(4)));
 const TEXTS: Field = field(Kind::Array(&Kind::Text));
 
-const fn field(kind: Kind) -> Field {
+pub(super) const fn field(kind: Kind) -> Field {
     Field { kind, since: 0, until: i16::MAX, nullable: NEVER, tag: None }
 }
 
-const fn array(items: &'static Kind) -> Field {
+pub(super) const fn array(items: &'static Kind) -> Field {
     field(Kind::Array(items))
 }
 
 impl Field {
-    const fn since(mut self, version: i16) -> Field {
+    pub(super) const fn since(mut self, version: i16) -> Field {
         self.since = version;
         self
     }
 
-    const fn until(mut self, version: i16) -> Field {
+    pub(super) const fn until(mut self, version: i16) -> Field {
         self.until = version;
         self
     }
 
-    const fn nullable(mut self, since: i16) -> Field {
+    pub(super) const fn nullable(mut self, since: i16) -> Field {
         self.nullable = since;
         self
     }
 
-    const fn tagged(mut self, tag: u32) -> Field {
+    pub(super) const fn tagged(mut self, tag: u32) -> Field {
         self.tag = Some(tag);
         self
     }
