@@ -65,7 +65,7 @@ fn records(values: &[&str]) -> Bytes {
         offset,
         key: None,
         value: Some(Bytes::from((*value).to_owned())),
-        headers: Default::default(),
+        headers: indexmap::IndexMap::default(),
         delete_horizon: false,
     };
     let records: Vec<Record> = (0..).zip(values).map(record).collect();
