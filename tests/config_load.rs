@@ -269,7 +269,12 @@ fn a_bad_value_is_named_with_its_line_and_what_was_expected() {
 #[test]
 fn what_would_protect_less_stops_the_start() {
     let zoo = |line: &str| problem(&[("zoo.cfg", &format!("{ZOO}{line}\n"))], &[]);
-    for line in ["ssl.crl=true", "requireKerberosConfig=true", "peerType=observer"] {
+    for line in [
+        "ssl.crl=true",
+        "IPAuthenticationProvider.usexforwardedfor=true",
+        "requireKerberosConfig=true",
+        "peerType=observer",
+    ] {
         let problem = zoo(line);
         let key = line.split('=').next().unwrap();
         assert!(problem.starts_with(key) && problem.contains("not built yet"), "{line}: {problem}");

@@ -288,7 +288,7 @@ fn each_change_is_printed_while_watching_and_ctrl_c_ends_it() {
 fn a_watch_says_when_nobody_answers_and_ends_when_nobody_reads() {
     let cluster = Cluster::start();
     cluster.make_topic("first", 1);
-    let mut watch = Watch::start(&cluster.broker(), &["--timeout", "1000"]);
+    let mut watch = Watch::start(&cluster.broker(), &["--timeout", "4000"]);
     assert_eq!(watch.next()["topics"][0]["name"], "first");
     cluster.server.signal(Signal::STOP);
     let event = watch.wait_for("unreachable");

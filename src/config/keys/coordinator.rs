@@ -5,13 +5,15 @@
 //! `jute.maxbuffer`, `znode.container.*` and `readonlymode.enabled` have no such prefix, which is why
 //! ZooKeeper ignores them in a file; here they count there, too.
 
-use super::Use::{self, Idle, Refused, Unused, Used};
+use super::Use::{self, Idle, Refused, Used};
 use super::{Key, boolean, double, int, list, long, password, string};
 
 const BATCH: Use = Idle("a batch is whatever came during the fsync before it");
 const CACHE: Use = Idle("answers are made from memory, and nothing is cached");
 const CLIENT: Use = Idle("they are a client's");
+const CLOSE_SESSION: Use = Idle("the end of a session always lists its ephemerals");
 const ENSEMBLE: Use = Idle("they are for the members of an ensemble");
+const FIPS: Use = Idle("what it changes is for clients and for the members of an ensemble");
 const HTTP: Use = Idle("the AdminServer speaks HTTP/1.1");
 const JVM: Use = Idle("there is no JVM");
 const KERBEROS: Use = Idle("they are for Kerberos, and a name without a realm needs none of them");
@@ -27,7 +29,11 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     string("DigestAuthenticationProvider.digestAlg", Some("SHA1"), Used),
     boolean("DigestAuthenticationProvider.enabled", Some("true"), Used),
     password("DigestAuthenticationProvider.superDigest", None, Used),
-    boolean("IPAuthenticationProvider.usexforwardedfor", Some("false"), Unused),
+    boolean(
+        "IPAuthenticationProvider.usexforwardedfor",
+        Some("false"),
+        Refused("taking an HTTP client's address from X-Forwarded-For"),
+    ),
     password("SASLAuthenticationProvider.superPassword", None, Used),
     string("X509AuthenticationProvider.superUser", None, Used),
     string("admin.commandURL", Some("/commands"), Used),
@@ -57,7 +63,7 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     string("clientPortAddress", None, Used),
     int("clientPortListenBacklog", Some("-1"), Used),
     boolean("clientTcpKeepAlive", Some("false"), Used),
-    boolean("closeSessionTxn.enabled", Some("true"), Unused),
+    boolean("closeSessionTxn.enabled", Some("true"), CLOSE_SESSION),
     int("cnxTimeout", Some("5000"), ENSEMBLE),
     int("commitLogCount", Some("500"), ENSEMBLE),
     int("commitProcessor.maxCommitBatchSize", Some("1"), ENSEMBLE),
@@ -99,7 +105,7 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     boolean("extendedTypesEnabled", Some("false"), Used),
     int("fastleader.maxNotificationInterval", Some("60000"), ENSEMBLE),
     int("fastleader.minNotificationInterval", Some("200"), ENSEMBLE),
-    boolean("fips-mode", Some("true"), Unused),
+    boolean("fips-mode", Some("true"), FIPS),
     long("flushDelay", Some("0"), BATCH),
     boolean("follower.nodelay", Some("true"), ENSEMBLE),
     boolean("follower.skipLearnerRequestToNextProcessor", Some("false"), ENSEMBLE),
@@ -170,12 +176,12 @@ pub const COORDINATOR_KEYS: &[Key] = &[
     boolean("multiAddress.reachabilityCheckEnabled", Some("true"), ENSEMBLE),
     int("multiAddress.reachabilityCheckTimeoutMs", Some("1000"), ENSEMBLE),
     boolean("netty.advancedFlowControl.enabled", Some("false"), NETWORK),
-    boolean("netty.server.earlyDropSecureConnectionHandshakes", Some("false"), Unused),
+    boolean("netty.server.earlyDropSecureConnectionHandshakes", Some("false"), NETWORK),
     int("netty.server.outstandingHandshake.limit", Some("-1"), Used),
     int("nio.directBufferBytes", Some("65536"), NETWORK),
     int("nio.numSelectorThreads", None, NETWORK),
     int("nio.numWorkerThreads", None, NETWORK),
-    int("nio.sessionlessCnxnTimeout", Some("10000"), Unused),
+    int("nio.sessionlessCnxnTimeout", Some("10000"), NETWORK),
     int("nio.shutdownTimeout", Some("5000"), NETWORK),
     int("observer.election.DelayMs", Some("200"), ENSEMBLE),
     int("observer.reconnectDelayMs", Some("0"), ENSEMBLE),
