@@ -22,8 +22,7 @@ use super::upstream::{self, Target};
 use super::view::View;
 use super::{Core, exchange};
 use crate::kafka::api::{HandlerResult, Reply, api_versions};
-use crate::kafka::wire::guard;
-use crate::kafka::wire::schema::API_VERSIONS_RESPONSE;
+use crate::kafka::wire::{answer_schema, guard};
 use crate::limits;
 
 /// The newest version of `ApiVersions` that is spoken here.
@@ -346,6 +345,6 @@ async fn ask(target: &Target) -> std::io::Result<ApiVersionsResponse> {
 }
 
 fn decode(mut body: Bytes, version: i16) -> std::io::Result<ApiVersionsResponse> {
-    guard::check(&API_VERSIONS_RESPONSE, version, &body).map_err(exchange::invalid)?;
+    guard::check(&answer_schema::API_VERSIONS, version, &body).map_err(exchange::invalid)?;
     ApiVersionsResponse::decode(&mut body, version).map_err(exchange::invalid)
 }

@@ -20,8 +20,7 @@ use zookeeper_client::Error;
 use super::{Core, exchange, upstream};
 use crate::cluster::client::{Coordinator, SharedSession};
 use crate::cluster::layout::paths;
-use crate::kafka::wire::guard;
-use crate::kafka::wire::schema::METADATA_RESPONSE;
+use crate::kafka::wire::{answer_schema, guard};
 use crate::limits;
 
 /// A topic, whether it may be made, and the listener whose brokers are asked.
@@ -146,7 +145,7 @@ async fn ask_broker(core: &Core, listener: usize, name: &str) -> Option<i16> {
     let bounds = (limits::GATEWAY_ASKED_BYTES_MAX, limits::GATEWAY_EXCHANGE_TIMEOUT);
     let asked = exchange::ask(&mut stream, ApiKey::Metadata, VERSION, &request, bounds).await;
     let answer = asked.and_then(|mut body| {
-        guard::check(&METADATA_RESPONSE, VERSION, &body).map_err(exchange::invalid)?;
+        guard::check(&answer_schema::METADATA, VERSION, &body).map_err(exchange::invalid)?;
         MetadataResponse::decode(&mut body, VERSION).map_err(exchange::invalid)
     });
     match answer {

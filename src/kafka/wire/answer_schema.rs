@@ -18,7 +18,8 @@ pub const fn of(key: ApiKey) -> Option<&'static Schema> {
     })
 }
 
-const METADATA: Schema = Schema {
+/// An answer to `Metadata`.
+pub const METADATA: Schema = Schema {
     flexible: 9,
     fields: &[
         INT.since(3), // throttle_time_ms
@@ -72,7 +73,8 @@ const FIND_COORDINATOR: Schema = Schema {
     ],
 };
 
-const API_VERSIONS: Schema = Schema {
+/// An answer to `ApiVersions`.
+pub const API_VERSIONS: Schema = Schema {
     flexible: 3,
     fields: &[
         SHORT,                                                          // error_code

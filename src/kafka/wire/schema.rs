@@ -219,49 +219,6 @@ const API_VERSIONS: Schema = Schema {
     ],
 };
 
-/// An answer to `ApiVersions`, before it is decoded.
-pub const API_VERSIONS_RESPONSE: Schema = Schema {
-    flexible: 3,
-    fields: &[
-        SHORT,                                                          // error_code
-        array(&Kind::Struct(&[SHORT, SHORT, SHORT])),                   // api_keys
-        INT.since(1),                                                   // throttle_time_ms
-        array(&Kind::Struct(&[TEXT, SHORT, SHORT])).since(3).tagged(0), // supported_features
-        LONG.since(3).tagged(1),                                        // finalized_features_epoch
-        array(&Kind::Struct(&[TEXT, SHORT, SHORT])).since(3).tagged(2), // finalized_features
-        BYTE.since(3).tagged(3),                                        // zk_migration_ready
-    ],
-};
-
-/// An answer to `Metadata`, before it is decoded.
-pub const METADATA_RESPONSE: Schema = Schema {
-    flexible: 9,
-    fields: &[
-        INT.since(3),                                                       // throttle_time_ms
-        array(&Kind::Struct(&[INT, TEXT, INT, TEXT.since(1).nullable(1)])), // brokers
-        TEXT.since(2).nullable(2),                                          // cluster_id
-        INT.since(1),                                                       // controller_id
-        array(&Kind::Struct(&[
-            SHORT,             // error_code
-            TEXT.nullable(12), // name
-            UUID.since(10),    // topic_id
-            BYTE.since(1),     // is_internal
-            array(&Kind::Struct(&[
-                SHORT,         // error_code
-                INT,           // partition_index
-                INT,           // leader_id
-                INT.since(7),  // leader_epoch
-                INTS,          // replica_nodes
-                INTS,          // isr_nodes
-                INTS.since(5), // offline_replicas
-            ])),
-            INT.since(8), // topic_authorized_operations
-        ])),
-        INT.since(8).until(10), // cluster_authorized_operations
-        SHORT.since(13),        // error_code
-    ],
-};
-
 const CREATE_TOPICS: Schema = Schema {
     flexible: 5,
     fields: &[
