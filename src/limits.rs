@@ -335,8 +335,11 @@ pub const GATEWAY_VERSIONS_RETRY: Duration = Duration::from_secs(1);
 /// How long what a broker said of its offer is good.
 pub const GATEWAY_VERSIONS_REFRESH: Duration = Duration::from_secs(60);
 
+/// The largest buffer that a connection keeps while nothing comes, in bytes.
+pub const READ_KEPT_BYTES: usize = 8 << 10;
+
 /// The room that a gateway's connection reads into at first, in bytes.
-pub const GATEWAY_READ_MIN: usize = 8 << 10;
+pub const GATEWAY_READ_MIN: usize = READ_KEPT_BYTES;
 
 /// The most room that it reads into where much comes.
 pub const GATEWAY_READ_MAX: usize = 128 << 10;

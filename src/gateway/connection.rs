@@ -1,11 +1,11 @@
 //! One client: the half that reads its requests and the half that writes its answers, in one task.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +14,10 @@ use super::rewrite;
 use super::upstream::NoUpstream;
 use super::{Core, replies, requests};
 use crate::kafka::api::HandlerError;
+use crate::kafka::security::Principal;
 use crate::kafka::wire::frame::BadFrame;
 use crate::kafka::wire::guard::Refused;
+use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 use crate::{limits, net};
 
 /// Why a connection ended, other than by the client or a stop.
@@ -53,14 +55,24 @@ pub(super) enum Closed {
     Stuck,
 }
 
-/// What both halves of a connection share.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub core: Arc<Core>,
+/// How a client came in.
+#[derive(Debug, Clone)]
+pub(super) struct Visitor {
     /// The index of the listener.
     pub listener: usize,
     /// Whose address the client came by; `None` for the bootstrap address.
     pub broker: Option<i32>,
+    /// Where the client is.
+    pub address: SocketAddr,
+    /// Who it is by its certificate, where it showed one.
+    pub certificate: Option<Principal>,
+}
+
+/// What both halves of a connection share.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub core: Arc<Core>,
+    pub visitor: Visitor,
     pub ledger: Ledger,
     pub closing: CancellationToken,
     moved: Mutex<Instant>,
@@ -94,24 +106,25 @@ impl Link {
 /// fails it, or the gateway stops.
 pub(super) async fn run(
     core: Arc<Core>,
-    listener: usize,
-    broker: Option<i32>,
-    stream: TcpStream,
+    visitor: Visitor,
+    stream: Stream,
     closing: CancellationToken,
 ) {
     let _open = core.metrics.connection();
-    if let Err(error) = net::keep_alive(&stream) {
+    if let Err(error) = net::keep_alive(stream.socket()) {
         tracing::debug!(%error, "connection gone before it was served");
         return;
     }
     let link = Link {
         core,
-        listener,
-        broker,
+        visitor,
         ledger: Ledger::default(),
         closing,
         moved: Mutex::new(Instant::now()),
     };
+    if let Some(principal) = &link.visitor.certificate {
+        tracing::debug!(%principal, client = %link.visitor.address, "a certificate was shown");
+    }
     let (read, write) = stream.into_split();
     match serve(&link, read, write).await {
         Ok(()) => tracing::debug!("connection closed"),
@@ -119,11 +132,7 @@ pub(super) async fn run(
     }
 }
 
-async fn serve(
-    link: &Link,
-    read: tokio::net::tcp::OwnedReadHalf,
-    write: tokio::net::tcp::OwnedWriteHalf,
-) -> Result<(), Closed> {
+async fn serve(link: &Link, read: ReadHalf, write: WriteHalf) -> Result<(), Closed> {
     let requests = async {
         let mut requests = requests::Requests::new(link, read);
         let ended = requests.run().await;

@@ -7,11 +7,11 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::kafka::wire::frame;
 use crate::kafka::wire::guard;
+use crate::net::stream::Stream;
 
 const CORRELATION: i32 = 1;
 
@@ -20,7 +20,7 @@ const CORRELATION: i32 = 1;
 /// # Errors
 /// The connection's; `InvalidData` for an answer that is none; `TimedOut`.
 pub(super) async fn ask<R: Encodable>(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     key: ApiKey,
     version: i16,
     request: &R,
@@ -39,6 +39,7 @@ pub(super) async fn ask<R: Encodable>(
     output.put_slice(&content);
     let exchange = async {
         stream.write_all(&output).await?;
+        stream.flush().await?;
         let mut input = BytesMut::new();
         loop {
             if let Some(frame) = frame::take(&mut input, longest).map_err(invalid)? {

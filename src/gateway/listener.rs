@@ -6,7 +6,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::connection::Visitor;
 use super::{Core, connection};
+use crate::net::stream::Stream;
 use crate::net::{self, ConnectionCounts, ConnectionLimits};
 
 /// What every listening socket of a gateway shares. Clones share it.
@@ -36,7 +38,8 @@ impl Door {
             let (core, closing) = (core.clone(), closing.child_token());
             async move {
                 let span = tracing::debug_span!("gateway", %peer, listener = index, broker);
-                let connection = connection::run(core, index, broker, stream, closing);
+                let visitor = Visitor { listener: index, broker, address: peer, certificate: None };
+                let connection = connection::run(core, visitor, Stream::Plain(stream), closing);
                 tracing::Instrument::instrument(connection, span).await;
                 drop(permit);
             }

@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 
 use kafka_protocol::messages::ApiKey;
 use parking_lot::Mutex;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Notify;
 
 use super::rewrite::Rewrite;
 use crate::kafka::api::Reply;
 use crate::kafka::wire::header::Start;
 use crate::limits;
+use crate::net::stream::ReadHalf;
 
 /// One answer that is owed.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ struct State {
     by_upstream: usize,
     bytes_here: usize,
     /// The upstream's answers, for the half that writes.
-    answers: Option<OwnedReadHalf>,
+    answers: Option<ReadHalf>,
     open: bool,
     /// Records went to the upstream that it does not answer for, and nothing later was answered yet.
     unconfirmed: bool,
@@ -102,7 +102,7 @@ impl Ledger {
     }
 
     /// Hands over the answers of a new upstream.
-    pub(super) fn opened(&self, answers: OwnedReadHalf) {
+    pub(super) fn opened(&self, answers: ReadHalf) {
         let mut state = self.state.lock();
         state.answers = Some(answers);
         state.open = true;
@@ -127,7 +127,7 @@ impl Ledger {
     }
 
     /// The answers of a new upstream, once.
-    pub(super) fn take_answers(&self) -> Option<OwnedReadHalf> {
+    pub(super) fn take_answers(&self) -> Option<ReadHalf> {
         self.state.lock().answers.take()
     }
 

@@ -1,8 +1,7 @@
 //! Writes a client's answers in the order of its requests: those made here, and the upstream's.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -14,12 +13,13 @@ use crate::kafka::api::HandlerError;
 use crate::kafka::wire::frame::LENGTH_BYTES;
 use crate::kafka::wire::output::Output;
 use crate::limits;
+use crate::net::stream::{ReadHalf, WriteHalf};
 
 /// Length and correlation id: what every answer begins with.
 const HEAD: usize = LENGTH_BYTES + 4;
 
 /// Writes until everything is answered and no more requests come, or nothing more can be answered.
-pub(super) async fn run(link: &Link, client: OwnedWriteHalf) -> Result<(), Closed> {
+pub(super) async fn run(link: &Link, client: WriteHalf) -> Result<(), Closed> {
     let replies = Replies {
         link,
         client,
@@ -35,8 +35,8 @@ pub(super) async fn run(link: &Link, client: OwnedWriteHalf) -> Result<(), Close
 
 struct Replies<'a> {
     link: &'a Link,
-    client: OwnedWriteHalf,
-    upstream: Option<OwnedReadHalf>,
+    client: WriteHalf,
+    upstream: Option<ReadHalf>,
     input: BytesMut,
     room: usize,
     /// Bytes of the answer that is being passed on, which are not read yet.
@@ -75,8 +75,7 @@ impl Replies<'_> {
                 Next::Whole(length, what) => self.rewrite(length, what).await?,
                 Next::Wait => {
                     if self.link.ledger.is_settled() && self.passing == 0 {
-                        // A write half that is dropped says goodbye after all that was written.
-                        return Ok(());
+                        return self.goodbye().await;
                     }
                     self.wait().await?;
                 }
@@ -148,6 +147,7 @@ impl Replies<'_> {
         if !self.output.is_empty() {
             let written = timeout(idle, self.output.write_to(&mut self.client)).await;
             written.map_err(|_| Closed::Stuck)?.map_err(Closed::Client)?;
+            self.flush().await?;
             self.link.moved();
         }
         let mut rest = pass;
@@ -161,8 +161,23 @@ impl Replies<'_> {
             rest -= written;
             self.link.moved();
         }
+        if pass > 0 {
+            self.flush().await?;
+        }
         self.link.core.metrics.sent.increment(pass as u64);
         Ok(())
+    }
+
+    /// Sends what TLS still holds.
+    async fn flush(&mut self) -> Result<(), Closed> {
+        let flushed = timeout(self.link.idle_max(), self.client.flush()).await;
+        flushed.map_err(|_| Closed::Stuck)?.map_err(Closed::Client)
+    }
+
+    /// Tells the client that nothing more comes, after all that was written.
+    async fn goodbye(&mut self) -> Result<(), Closed> {
+        let said = timeout(limits::GATEWAY_LINGER, self.client.shutdown()).await;
+        said.map_err(|_| Closed::Stuck)?.map_err(Closed::Client)
     }
 
     /// Waits for bytes of the upstream or another answer.
@@ -175,27 +190,10 @@ impl Replies<'_> {
             ledger.filled().await;
             return Ok(());
         };
-        if self.input.is_empty() {
-            if self.input.capacity() > limits::GATEWAY_READ_MIN {
-                match upstream.try_read_buf(&mut self.input) {
-                    Ok(length) => return self.got(length),
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                        self.input = BytesMut::new();
-                    }
-                    Err(_) => return self.got(0),
-                }
-            }
-            tokio::select! {
-                biased;
-                // An error shows when it is read.
-                _ = upstream.readable() => {}
-                () = ledger.filled() => return Ok(()),
-            }
-        }
-        self.input.reserve(self.room);
         tokio::select! {
             biased;
-            length = upstream.read_buf(&mut self.input) => self.got(length.unwrap_or(0)),
+            // An error shows as an end.
+            length = upstream.read_into(&mut self.input, self.room) => self.got(length.unwrap_or(0)),
             () = ledger.filled() => Ok(()),
         }
     }
@@ -237,6 +235,7 @@ impl Replies<'_> {
             }
             self.link.moved();
         }
+        self.flush().await?;
         self.held = None;
         Ok(())
     }
@@ -244,14 +243,14 @@ impl Replies<'_> {
     /// The answer with the gateway's addresses. The upstream may know of a broker before the image
     /// does: it is waited for a little.
     async fn rewritten(&self, frame: &Bytes, what: Rewrite) -> Result<BytesMut, Closed> {
-        let Link { core, listener, .. } = self.link;
+        let Link { core, visitor, .. } = self.link;
         let mut changed = core.views.changed();
         let deadline = tokio::time::Instant::now() + limits::GATEWAY_SHOWN_PATIENCE;
         loop {
             let late = tokio::time::Instant::now() >= deadline;
             let strangers = if late { Strangers::LeaveOut } else { Strangers::Refuse };
             let view = core.views.load();
-            let book = view.addresses.get(*listener).ok_or(Failed::Malformed)?;
+            let book = view.addresses.get(visitor.listener).ok_or(Failed::Malformed)?;
             match rewrite::rewrite(what, frame, book, strangers) {
                 Ok(answer) => return Ok(answer),
                 Err(Failed::Unknown(broker)) => {

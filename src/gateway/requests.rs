@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
 use kafka_protocol::protocol::Decodable;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answers::{ANSWERED, Answer, Question};
@@ -24,6 +23,7 @@ use crate::kafka::wire::guard;
 use crate::kafka::wire::header::{self, Start};
 use crate::kafka::wire::schema;
 use crate::limits;
+use crate::net::stream::{ReadHalf, WriteHalf};
 
 /// Length, API key, version and correlation id: what every request begins with.
 const HEAD: usize = LENGTH_BYTES + 8;
@@ -31,7 +31,7 @@ const HEAD: usize = LENGTH_BYTES + 8;
 /// The reading half of a connection.
 pub(super) struct Requests<'a> {
     link: &'a Link,
-    client: OwnedReadHalf,
+    client: ReadHalf,
     input: BytesMut,
     room: usize,
     /// Bytes of the request that is being passed on, which are not read yet.
@@ -42,7 +42,7 @@ pub(super) struct Requests<'a> {
 
 struct Upstream {
     id: i32,
-    requests: OwnedWriteHalf,
+    requests: WriteHalf,
     _open: Open,
 }
 
@@ -60,7 +60,7 @@ enum Next {
 }
 
 impl<'a> Requests<'a> {
-    pub(super) fn new(link: &'a Link, client: OwnedReadHalf) -> Self {
+    pub(super) fn new(link: &'a Link, client: ReadHalf) -> Self {
         Requests {
             link,
             client,
@@ -197,8 +197,8 @@ impl<'a> Requests<'a> {
     async fn pass(&mut self, length: usize) -> Result<(), Closed> {
         self.open().await?;
         let Some(upstream) = &mut self.upstream else { return Err(Closed::UpstreamEnded) };
-        let written = upstream.requests.write_all(&self.input[..length]).await;
-        written.map_err(Closed::Upstream)?;
+        upstream.requests.write_all(&self.input[..length]).await.map_err(Closed::Upstream)?;
+        upstream.requests.flush().await.map_err(Closed::Upstream)?;
         self.input.advance(length);
         self.link.core.metrics.received.increment(length as u64);
         Ok(())
@@ -206,7 +206,7 @@ impl<'a> Requests<'a> {
 
     /// Makes sure that there is an upstream.
     async fn open(&mut self) -> Result<i32, Closed> {
-        let Link { core, listener, broker, ledger, .. } = self.link;
+        let Link { core, visitor, ledger, .. } = self.link;
         if let Some(upstream) = &self.upstream
             && ledger.is_open()
         {
@@ -214,7 +214,7 @@ impl<'a> Requests<'a> {
         }
         // One that ended with nothing owed makes room for another.
         self.upstream = None;
-        let (id, stream) = upstream::connect(core, *listener, *broker).await?;
+        let (id, stream) = upstream::connect(core, visitor.listener, visitor.broker).await?;
         tracing::debug!(broker = id, "upstream opened");
         let (answers, requests) = stream.into_split();
         ledger.opened(answers);
@@ -229,31 +229,21 @@ impl<'a> Requests<'a> {
             if self.passing == 0 && closing.is_cancelled() {
                 return Ok(false);
             }
-            if self.input.capacity() > limits::GATEWAY_READ_MIN {
-                // A connection that waits keeps little; one that has more to say at once, its buffer.
-                match self.client.try_read_buf(&mut self.input) {
-                    Ok(length) => return self.got(length),
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                        self.input = BytesMut::new();
-                    }
-                    Err(error) => return Err(Closed::Client(error)),
-                }
-            }
-            tokio::select! {
-                biased;
-                ready = self.client.readable() => ready.map_err(Closed::Client)?,
-                () = self.link.ledger.lost(), if self.upstream.is_some() => {
-                    if !self.link.ledger.is_open() {
-                        self.upstream = None;
-                    }
-                    return Ok(true);
-                }
-                () = closing.cancelled(), if self.passing == 0 => return Ok(false),
-            }
         }
-        self.input.reserve(self.room);
-        let length = self.client.read_buf(&mut self.input).await.map_err(Closed::Client)?;
-        self.got(length)
+        let waiting = self.input.is_empty();
+        tokio::select! {
+            biased;
+            length = self.client.read_into(&mut self.input, self.room) => {
+                self.got(length.map_err(Closed::Client)?)
+            }
+            () = self.link.ledger.lost(), if waiting && self.upstream.is_some() => {
+                if !self.link.ledger.is_open() {
+                    self.upstream = None;
+                }
+                Ok(true)
+            }
+            () = closing.cancelled(), if waiting && self.passing == 0 => Ok(false),
+        }
     }
 
     fn got(&mut self, length: usize) -> Result<bool, Closed> {
@@ -287,7 +277,7 @@ impl<'a> Requests<'a> {
 
     /// Answers a request that was read whole, or has the upstream do it.
     async fn whole(&mut self, frame: Bytes, start: Start, key: ApiKey) -> Result<(), Closed> {
-        let Link { core, broker, ledger, .. } = self.link;
+        let Link { core, visitor, ledger, .. } = self.link;
         let mut body = frame.slice(HEAD..);
         if key == ApiKey::ApiVersions {
             let known = (0..=api_versions::NEWEST).contains(&start.version);
@@ -298,8 +288,10 @@ impl<'a> Requests<'a> {
                 None
             };
             let view = core.views.load();
-            let reply =
-                core.versions.answer(&view, *broker, start.version, request.as_ref()).await?;
+            let reply = core
+                .versions
+                .answer(&view, visitor.broker, start.version, request.as_ref())
+                .await?;
             ledger.owe(Owed::Here { key, start, reply });
             core.metrics.request(key, Outcome::Here);
             return Ok(());
@@ -315,15 +307,16 @@ impl<'a> Requests<'a> {
 
     /// Whether a question could be answered here.
     async fn question(&self, start: Start, key: ApiKey, body: Bytes) -> Result<bool, Closed> {
-        let Link { core, listener, ledger, .. } = self.link;
+        let Link { core, visitor, ledger, .. } = self.link;
+        let listener = visitor.listener;
         let mut known = HashMap::new();
         for _ in 0..limits::GATEWAY_QUESTION_ROUNDS {
             if core.config.authorizer {
                 break;
             }
             let view = core.views.load();
-            let Some(addresses) = view.addresses.get(*listener) else { break };
-            if !view.open.get(*listener).is_some_and(|open| *open) {
+            let Some(addresses) = view.addresses.get(listener) else { break };
+            if !view.open.get(listener).is_some_and(|open| *open) {
                 break;
             }
             let question = Question {
@@ -341,7 +334,7 @@ impl<'a> Requests<'a> {
                     return Ok(true);
                 }
                 Answer::Missing { names, create } => {
-                    match missing::find(core, *listener, names, create).await {
+                    match missing::find(core, listener, names, create).await {
                         Some(found) => known.extend(found),
                         None => break,
                     }
@@ -380,8 +373,8 @@ impl<'a> Requests<'a> {
         head.put_i16(version);
         let rest = frame.slice(head.len()..);
         let mut whole = head.chain(rest);
-        let written = upstream.requests.write_all_buf(&mut whole).await;
-        written.map_err(Closed::Upstream)?;
+        upstream.requests.write_all_buf(&mut whole).await.map_err(Closed::Upstream)?;
+        upstream.requests.flush().await.map_err(Closed::Upstream)?;
         core.metrics.received.increment(frame.len() as u64);
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::view::View;
 use super::{Core, metrics};
 use crate::limits;
 use crate::net;
+use crate::net::stream::Stream;
 
 /// Where a broker is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub(super) async fn connect(
     core: &Core,
     listener: usize,
     broker: Option<i32>,
-) -> Result<(i32, TcpStream), NoUpstream> {
+) -> Result<(i32, Stream), NoUpstream> {
     let targets = targets(&core.views.load(), listener, broker)?;
     let mut last = NoUpstream::Nobody(String::new());
     for target in targets.into_iter().take(limits::GATEWAY_UPSTREAM_TRIES) {
@@ -77,7 +78,7 @@ pub(super) async fn connect(
 }
 
 /// Connects to one broker.
-pub(super) async fn reach(target: &Target, patience: Duration) -> Result<TcpStream, NoUpstream> {
+pub(super) async fn reach(target: &Target, patience: Duration) -> Result<Stream, NoUpstream> {
     let connected = timeout(patience, TcpStream::connect((target.host.as_str(), target.port)));
     let stream = match connected.await {
         Ok(Ok(stream)) => stream.set_nodelay(true).map(|()| stream),
@@ -93,5 +94,5 @@ pub(super) async fn reach(target: &Target, patience: Duration) -> Result<TcpStre
     if let Err(error) = net::keep_alive(&stream) {
         tracing::debug!(%error, "an upstream is gone already");
     }
-    Ok(stream)
+    Ok(Stream::Plain(stream))
 }

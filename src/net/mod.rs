@@ -4,6 +4,7 @@ mod bind;
 mod http;
 mod permit;
 mod serve;
+pub mod stream;
 pub mod tls;
 
 pub use bind::{BindError, bind, bind_with_backlog, is_wildcard, keep_alive, machine_name};

@@ -10,6 +10,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::broker::log::FileSlice;
 use crate::limits;
+use crate::net::stream::WriteHalf;
 
 /// A stream that parts of files can be written to.
 pub trait SendFile: AsyncWrite {
@@ -45,6 +46,22 @@ impl SendFile for OwnedWriteHalf {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         poll_send(self.get_mut().as_ref(), slice, context, send_file)
+    }
+}
+
+impl SendFile for WriteHalf {
+    fn poll_send_file(
+        self: Pin<&mut Self>,
+        slice: &FileSlice,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match &*self {
+            WriteHalf::Plain(half) => poll_send(half.as_ref(), slice, context, send_file),
+            WriteHalf::Tls(_) => {
+                let bytes = slice.read(limits::KAFKA_WRITE_BURST_BYTES)?;
+                self.poll_write(context, &bytes)
+            }
+        }
     }
 }
 
