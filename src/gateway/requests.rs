@@ -225,12 +225,10 @@ impl<'a> Requests<'a> {
     /// Reads more bytes. False at the end of the requests.
     async fn read(&mut self) -> Result<bool, Closed> {
         let closing = &self.link.closing;
-        if self.input.is_empty() {
-            if self.passing == 0 && closing.is_cancelled() {
-                return Ok(false);
-            }
-        }
         let waiting = self.input.is_empty();
+        if waiting && self.passing == 0 && closing.is_cancelled() {
+            return Ok(false);
+        }
         tokio::select! {
             biased;
             length = self.client.read_into(&mut self.input, self.room) => {
