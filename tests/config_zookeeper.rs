@@ -2,13 +2,13 @@
 //! the metrics page.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use doorkeeper::config::{
     Configuration, ListenAddress, RequestThrottleConfig, SystemProperties, load_with,
 };
-use doorkeeper::net::tls::ClientAuth;
+use doorkeeper::net::tls::{ClientAuth, StoreKind};
 
 const ZOO: &str = "tickTime=2000\ndataDir=/var/zk\nclientPort=2181\n";
 
@@ -268,38 +268,112 @@ fn requests_are_throttled_as_the_file_says() {
     assert_eq!(throttle(none), RequestThrottleConfig::DEFAULT);
 }
 
+/// What `server.properties` with these lines comes to, with these flags of a JVM.
+fn with_flags(dir: &Path, lines: &str, flags: &str) -> Result<Configuration, String> {
+    let server = dir.join("server.properties");
+    std::fs::write(&server, format!("broker.id=1\nzookeeper.connect=zk\n{lines}")).unwrap();
+    let flags = flags.replace("JAAS", &dir.join("jaas.conf").display().to_string());
+    let properties =
+        SystemProperties::new(|name| (name == "KAFKA_OPTS").then(|| flags.clone()), &[]);
+    load_with(std::slice::from_ref(&server), &[], &properties)
+        .map_err(|error| error.problems.join("\n"))
+}
+
+const JAAS_FLAG: &str = "-Djava.security.auth.login.config=JAAS";
+
 #[test]
-fn a_login_of_a_broker_stops_its_start_wherever_it_is_asked_for() {
+fn a_login_at_the_coordinator_is_taken_from_the_jaas_file() {
     let dir = tempfile::tempdir().unwrap();
     let jaas = dir.path().join("jaas.conf");
     let module = "org.apache.zookeeper.server.auth.DigestLoginModule required";
-    let login = format!("Client {{ {module} username=\"a\" password=\"b\"; }};\n");
+    let login = format!("Client {{ {module} username=\"a\" password=\"hunter2\"; }};\n");
+    let other = format!("Other {{ {module} username=\"b\"; }};\n");
     let kafka = "KafkaServer { a.B required; };\n";
-    std::fs::write(&jaas, format!("{login}{kafka}")).unwrap();
-    let server = dir.path().join("server.properties");
-    std::fs::write(&server, "broker.id=1\nzookeeper.connect=zk\n").unwrap();
-    let load = |flags: &str| {
-        let flags = flags.replace("JAAS", &jaas.display().to_string());
-        let properties =
-            SystemProperties::new(|name| (name == "KAFKA_OPTS").then(|| flags.clone()), &[]);
-        load_with(std::slice::from_ref(&server), &[], &properties)
-            .map_err(|error| error.problems.join("\n"))
-    };
-    let file = "-Djava.security.auth.login.config=JAAS";
+    std::fs::write(&jaas, format!("{login}{other}{kafka}")).unwrap();
+    let load = |flags: &str| with_flags(dir.path(), "", flags);
     for (flags, expected) in [
-        (file.to_owned(), "its section Client is a broker's login to its coordinator"),
-        (format!("{file} -Dzookeeper.sasl.clientconfig=KafkaServer"), "its section KafkaServer is"),
-        (format!("{file}.nosuch"), "can't read it: No such file"),
-        ("-Dzookeeper.client.secure=true".to_owned(), "TLS to its coordinator is not built yet"),
+        (format!("{JAAS_FLAG} -Dzookeeper.sasl.clientconfig=KafkaServer"), "logs in with a.B"),
+        (format!("{JAAS_FLAG} -Dzookeeper.sasl.clientconfig=Other"), "needs username="),
+        (format!("{JAAS_FLAG}.nosuch"), "can't read it: No such file"),
     ] {
         let problems = load(&flags).map(|_| ()).unwrap_err();
         assert_eq!(problems.lines().count(), 1, "{problems}");
         assert!(problems.contains(expected) && problems.contains("(KAFKA_OPTS)"), "{problems}");
-        assert!(!problems.contains("password"), "{problems}");
+        assert!(!problems.contains("hunter2"), "{problems}");
     }
-    for flags in ["", "-Dzookeeper.sasl.client=false -Djava.security.auth.login.config=JAAS"] {
-        load(flags).unwrap();
+    let access = load(JAAS_FLAG).unwrap().broker.unwrap().access;
+    let (user, password) = access.login.unwrap().read().unwrap();
+    assert_eq!((user.as_str(), password.expose()), ("a", "hunter2"));
+    for flags in [
+        String::new(),
+        format!("-Dzookeeper.sasl.client=false {JAAS_FLAG}"),
+        format!("{JAAS_FLAG} -Dzookeeper.sasl.clientconfig=Nobody"),
+    ] {
+        assert!(load(&flags).unwrap().broker.unwrap().access.login.is_none(), "{flags}");
     }
-    std::fs::write(&jaas, kafka).unwrap();
-    load(file).unwrap();
+    // A key of the file does what the property does, for a gateway too.
+    let lines =
+        format!("process.roles=gateway\njava.security.auth.login.config={}\n", jaas.display());
+    let gateway = with_flags(dir.path(), &lines, "").unwrap().gateway.unwrap();
+    assert!(gateway.access.login.is_some());
+}
+
+#[test]
+fn tls_to_the_coordinator_is_taken_from_kafkas_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = |lines: &str| with_flags(dir.path(), lines, "");
+    let stores = "zookeeper.ssl.client.enable=true\nzookeeper.ssl.truststore.location=/t.p12\n\
+                  zookeeper.ssl.truststore.password=hunter2\n";
+    let both =
+        format!("{stores}zookeeper.ssl.keystore.location=/k\nzookeeper.ssl.keystore.type=PEM\n");
+    for role in ["", "process.roles=gateway\n"] {
+        let loaded = load(&format!("{role}{both}")).unwrap();
+        let access = match role {
+            "" => loaded.broker.unwrap().access,
+            _ => loaded.gateway.unwrap().access,
+        };
+        let tls = access.tls.unwrap();
+        assert_eq!(tls.trust_store.kind, StoreKind::Java);
+        assert_eq!(tls.key_store.unwrap().kind, StoreKind::Pem);
+        for (line, expected) in [
+            ("zookeeper.ssl.truststore.location=", "zookeeper.ssl.client.enable needs it"),
+            ("zookeeper.ssl.truststore.type=BCFKS", "expected JKS, PKCS12 or PEM"),
+            ("zookeeper.ssl.endpoint.identification.algorithm=", "another server's name"),
+            ("zookeeper.ssl.enabled.protocols=TLSv1.3", "switching TLSv1.2 off"),
+            ("zookeeper.ssl.enabled.protocols=TLSv1.2,TLSv1.1", "expected TLSv1.2, or"),
+            ("zookeeper.ssl.cipher.suites=TLS_AES_128_GCM_SHA256", "a choice of cipher suites"),
+            ("zookeeper.ssl.crl.enable=true", "checking revocation lists is not built yet"),
+            ("zookeeper.ssl.ocsp.enable=true", "asking OCSP servers is not built yet"),
+            ("zookeeper.clientCnxnSocket=a.B", "expected one of"),
+        ] {
+            let problems = load(&format!("{role}{stores}{line}\n")).map(|_| ()).unwrap_err();
+            assert_eq!(problems.lines().count(), 1, "{role}{line}: {problems}");
+            assert!(problems.contains(expected), "{role}{line}: {problems}");
+            assert!(!problems.contains("hunter2"), "{problems}");
+        }
+    }
+    let secure = with_flags(dir.path(), "", "-Dzookeeper.client.secure=true").map(|_| ());
+    assert!(secure.unwrap_err().contains("client.secure needs it"));
+    let lines = "zookeeper.ssl.truststore.location=/t.p12\n";
+    let access = with_flags(dir.path(), lines, "-Dzookeeper.client.secure=true").unwrap();
+    assert!(access.broker.unwrap().access.tls.is_some());
+    assert!(load(lines).unwrap().broker.unwrap().access.tls.is_none(), "nobody asks for it");
+}
+
+#[test]
+fn owned_znodes_need_an_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let problems = with_flags(dir.path(), "zookeeper.set.acl=true\n", "").map(|_| ()).unwrap_err();
+    assert!(problems.starts_with("zookeeper.set.acl=true") && problems.contains("an owner"));
+    let jaas = dir.path().join("jaas.conf");
+    let module = "org.apache.zookeeper.server.auth.DigestLoginModule required";
+    std::fs::write(&jaas, format!("Client {{ {module} username=\"a\" password=\"b\"; }};\n"))
+        .unwrap();
+    assert!(
+        with_flags(dir.path(), "zookeeper.set.acl=true\n", JAAS_FLAG)
+            .unwrap()
+            .broker
+            .unwrap()
+            .set_acl
+    );
 }

@@ -64,6 +64,7 @@ fn observe(coordinator: SocketAddr) -> (ImageHandle, Observer) {
         chroot: String::new(),
         session_timeout: Duration::from_secs(20),
         connection_timeout: PATIENCE,
+        ..Address::default()
     };
     let observer = Observer::start(address, None, images.clone());
     (images, observer)

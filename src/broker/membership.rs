@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
-use zookeeper_client::{Client, Error, SessionState};
+use zookeeper_client::{Client, SessionState};
 
 use super::failure::Failure;
 use super::registration::{self, JoinError};
 use super::session_file::SessionFile;
-use crate::cluster::ImageHandle;
 use crate::cluster::client::{Coordinator, SharedSession, session_end};
 use crate::cluster::layout::broker::Registration;
+use crate::cluster::znode_acls::ZnodeAcls;
+use crate::cluster::{ConnectError, ImageHandle};
 use crate::limits;
 
 /// What a broker registers with.
@@ -21,20 +22,22 @@ pub(super) struct Member {
     pub(super) cluster_id: String,
     pub(super) registration: Registration,
     pub(super) sessions: SessionFile,
+    pub(super) acls: ZnodeAcls,
 }
 
 impl Member {
     /// Joins with a session that has just been made.
     async fn join(&mut self, client: &Client) -> Result<(), JoinError> {
-        registration::make_roots(client).await?;
-        registration::cluster_id(client, Some(&self.cluster_id), true).await?;
+        registration::make_roots(client, self.acls).await?;
+        registration::cluster_id(client, self.acls, Some(&self.cluster_id), true).await?;
         registration::check_peers(client).await?;
         self.register(client).await
     }
 
     /// Registers in a cluster that was joined already.
     pub(super) async fn register(&mut self, client: &Client) -> Result<(), JoinError> {
-        registration::register(client, self.id, &self.registration, &mut self.sessions).await
+        let Member { id, registration, sessions, acls, .. } = self;
+        registration::register(client, *acls, *id, registration, sessions).await
     }
 }
 
@@ -135,7 +138,7 @@ impl Keep {
                 && client.state() == SessionState::SyncConnected
             {
                 match self.member.register(client).await {
-                    Ok(()) | Err(JoinError::Session(_)) => {}
+                    Ok(()) | Err(JoinError::Session(_) | JoinError::Connect(_)) => {}
                     Err(JoinError::Refused(reason)) => return Err(reason),
                 }
             }
@@ -148,6 +151,7 @@ impl Keep {
 
     async fn join_again(&mut self) -> Result<Client, String> {
         let mut backoff = limits::SESSION_BACKOFF_MIN;
+        let mut told = None;
         loop {
             let joined = async {
                 let client = self.coordinator.connect_and_make_chroot().await?;
@@ -158,6 +162,16 @@ impl Keep {
                 Ok(client) => return Ok(client),
                 Err(JoinError::Refused(reason)) => return Err(reason),
                 Err(JoinError::Session(error)) => log_try(&error),
+                Err(JoinError::Connect(error)) => {
+                    // Said once: an operator must act, and meanwhile it is tried again.
+                    if let ConnectError::Refused(reason) = &error
+                        && told.as_ref() != Some(reason)
+                    {
+                        tracing::error!(broker = self.member.id, "no session: {reason}");
+                        told = Some(reason.clone());
+                    }
+                    log_try(&error);
+                }
             }
             tokio::time::sleep(backoff).await;
             backoff = (backoff * 2).min(limits::SESSION_BACKOFF_MAX);
@@ -165,6 +179,6 @@ impl Keep {
     }
 }
 
-fn log_try(error: &Error) {
+fn log_try(error: &dyn std::fmt::Display) {
     tracing::debug!(%error, "not registered yet");
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use zookeeper_client::Error;
 
 use super::log::{LogConfig, LogManager, PartitionLog};
-use crate::cluster::client::{PERSISTENT, SharedSession};
+use crate::cluster::client::SharedSession;
 use crate::cluster::layout::{paths, topic::id_text};
 use crate::cluster::{ClusterImage, ImageHandle, TopicConfig, TopicImage};
 use crate::config::BrokerConfig;
@@ -367,7 +367,8 @@ impl Follow {
         for removed in std::mem::take(&mut self.removed) {
             let path = paths::delete_topic_done(&removed.topic, self.shared.broker);
             let id = id_text(removed.id);
-            match client.create(&path, id.as_bytes(), &PERSISTENT).await {
+            match client.create(&path, id.as_bytes(), &self.session.acls().persistent(&path)).await
+            {
                 Ok(_) | Err(Error::NodeExists | Error::NoNode) => {}
                 Err(error) => {
                     tracing::debug!(topic = &*removed.topic, %error, "removal not reported yet");

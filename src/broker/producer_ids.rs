@@ -6,7 +6,7 @@ use kafka_protocol::ResponseError;
 use tokio::sync::Mutex;
 use zookeeper_client::{Client, Error};
 
-use crate::cluster::client::{PERSISTENT, SharedSession, is_unknown};
+use crate::cluster::client::{SharedSession, is_unknown};
 use crate::cluster::layout::ids::ProducerIdBlock;
 use crate::cluster::layout::paths::PRODUCER_ID_BLOCK;
 use crate::cluster::{AdminError, reader};
@@ -68,7 +68,8 @@ impl ProducerIds {
             Error::UnexpectedError(reason)
         };
         let Some(znode) = reader::read(client, PRODUCER_ID_BLOCK).await? else {
-            return match client.create(PRODUCER_ID_BLOCK, b"", &PERSISTENT).await {
+            let options = self.session.acls().persistent(PRODUCER_ID_BLOCK);
+            return match client.create(PRODUCER_ID_BLOCK, b"", &options).await {
                 Ok(_) | Err(Error::NodeExists) => Ok(None),
                 Err(error) => Err(error),
             };

@@ -9,11 +9,12 @@ use super::StartError;
 use super::log::MetaProperties;
 use super::session_file::SessionFile;
 use crate::cluster::builder::{ImageBuilder, Znode};
-use crate::cluster::client::{EPHEMERAL, PERSISTENT, is_unknown};
+use crate::cluster::client::is_unknown;
 use crate::cluster::layout::broker::Registration;
 use crate::cluster::layout::controller::ControllerNode;
 use crate::cluster::layout::{ids, paths};
-use crate::cluster::{BrokerInfo, ClusterImage, reader};
+use crate::cluster::znode_acls::ZnodeAcls;
+use crate::cluster::{BrokerInfo, ClusterImage, ConnectError, reader};
 use crate::limits;
 
 /// The mark in our registrations and in `/controller`: this version of doorkeeper.
@@ -25,9 +26,18 @@ pub(super) enum JoinError {
     /// The session or its connection is gone: with the next one it may succeed.
     #[error("{0}")]
     Session(#[from] Error),
+    /// There is no session: tried again.
+    #[error("{0}")]
+    Connect(ConnectError),
     /// An operator must act.
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<ConnectError> for JoinError {
+    fn from(error: ConnectError) -> Self {
+        JoinError::Connect(error)
+    }
 }
 
 impl From<MultiWriteError> for JoinError {
@@ -40,6 +50,7 @@ impl From<JoinError> for StartError {
     fn from(error: JoinError) -> Self {
         StartError(match error {
             JoinError::Session(error) => format!("the coordinator can't be used: {error}"),
+            JoinError::Connect(error) => format!("the coordinator can't be used: {error}"),
             JoinError::Refused(reason) => reason,
         })
     }
@@ -51,7 +62,7 @@ fn refused<T>(reason: impl Into<String>) -> Result<T, JoinError> {
 
 /// Makes the roots that are missing. One trip when none is; else their creations are sent one
 /// after the other without waiting, parents first.
-pub(super) async fn make_roots(client: &Client) -> Result<(), Error> {
+pub(super) async fn make_roots(client: &Client, acls: ZnodeAcls) -> Result<(), Error> {
     let roots: Vec<String> = paths::ROOTS.iter().map(|root| (*root).to_owned()).collect();
     let found = reader::read_all(client, &roots).await?;
     let mut made: Vec<&str> = Vec::new();
@@ -61,7 +72,7 @@ pub(super) async fn make_roots(client: &Client) -> Result<(), Error> {
         for path in parents.map(|at| &root[..at]).chain([root.as_str()]) {
             if !made.contains(&path) {
                 made.push(path);
-                creations.push(client.create(path, b"", &PERSISTENT));
+                creations.push(client.create(path, b"", &acls.persistent(path)));
             }
         }
     }
@@ -81,6 +92,7 @@ pub(super) async fn make_roots(client: &Client) -> Result<(), Error> {
 /// coordinator that it was talking to all the time was wiped.
 pub(super) async fn cluster_id(
     client: &Client,
+    acls: ZnodeAcls,
     known: Option<&str>,
     restore: bool,
 ) -> Result<String, JoinError> {
@@ -102,7 +114,7 @@ pub(super) async fn cluster_id(
                 ));
             }
         };
-        match write_cluster_id(client, &new).await {
+        match write_cluster_id(client, acls, &new).await {
             Ok(()) => break new,
             // Somebody else was quicker, or we were without knowing.
             Err(error) if error == Error::NodeExists || is_unknown(&error) => {}
@@ -118,9 +130,10 @@ pub(super) async fn cluster_id(
     }
 }
 
-async fn write_cluster_id(client: &Client, id: &str) -> Result<(), Error> {
-    client.mkdir("/cluster", &PERSISTENT).await?;
-    client.create(paths::CLUSTER_ID, &ids::encode_cluster_id(id), &PERSISTENT).await.map(|_| ())
+async fn write_cluster_id(client: &Client, acls: ZnodeAcls, id: &str) -> Result<(), Error> {
+    client.mkdir("/cluster", &acls.persistent("/cluster")).await?;
+    let options = acls.persistent(paths::CLUSTER_ID);
+    client.create(paths::CLUSTER_ID, &ids::encode_cluster_id(id), &options).await.map(|_| ())
 }
 
 /// The broker's id: as configured, else as `meta.properties` has it, else a new one above
@@ -188,6 +201,7 @@ fn address(broker: &BrokerInfo) -> String {
 /// session can only be alive.
 pub(super) async fn register(
     client: &Client,
+    acls: ZnodeAcls,
     id: i32,
     registration: &Registration,
     sessions: &mut SessionFile,
@@ -203,7 +217,7 @@ pub(super) async fn register(
     let mut told = false;
     loop {
         let mut writer = client.new_multi_writer();
-        writer.add_create(&path, b"", &EPHEMERAL)?;
+        writer.add_create(&path, b"", &acls.ephemeral(&path))?;
         writer.add_set_data(&path, &data, Some(0))?;
         match writer.commit().await.map_err(Error::from) {
             Ok(_) => break,

@@ -42,7 +42,7 @@ pub(super) async fn start(config: BrokerConfig) -> Result<Broker, StartError> {
     let client = client.map_err(|error| unreachable(&coordinator, &error.to_string()))?;
     let images = ImageHandle::new();
     let (joined, observing) =
-        tokio::join!(join(&client, &config, directories), coordinator.connect());
+        tokio::join!(join(&client, &coordinator, &config, directories), coordinator.connect());
     let Joined { id, cluster_id, directories } = joined?;
     // A session to observe with that could not be made now is made by the observer.
     let observer = Observer::start(coordinator.clone(), observing.ok(), images.clone());
@@ -54,11 +54,12 @@ pub(super) async fn start(config: BrokerConfig) -> Result<Broker, StartError> {
         cluster_id,
         registration: registration_of(&config, &listeners),
         sessions: SessionFile::open(&first_directory),
+        acls: coordinator.acls,
     };
     member.register(&client).await?;
 
     let failure = Failure::new();
-    let session = SharedSession::new();
+    let session = SharedSession::new(coordinator.acls);
     let controller = Controller::start(
         id,
         config.delete_topic_enable,
@@ -140,14 +141,16 @@ async fn open_directories(config: Arc<BrokerConfig>) -> Result<LogDirectories, S
 /// Roots, identities and peers.
 async fn join(
     client: &Client,
+    coordinator: &Coordinator,
     config: &BrokerConfig,
     mut directories: LogDirectories,
 ) -> Result<Joined, StartError> {
+    let acls = coordinator.acls;
     let session = |error| StartError::from(registration::JoinError::Session(error));
-    registration::make_roots(client).await.map_err(session)?;
+    registration::make_roots(client, acls).await.map_err(session)?;
     let meta = directories.meta().clone();
     let (cluster_id, ()) = tokio::try_join!(
-        registration::cluster_id(client, meta.cluster_id.as_deref(), false),
+        registration::cluster_id(client, acls, meta.cluster_id.as_deref(), false),
         registration::check_peers(client),
     )?;
     let id =

@@ -8,11 +8,12 @@ use kafka_protocol::ResponseError;
 use uuid::Uuid;
 use zookeeper_client::{Client, Error, MultiWriteError};
 
-use super::client::{PERSISTENT, SEQUENTIAL, SharedSession, is_unknown};
+use super::client::{SharedSession, is_unknown};
 use super::handle::ImageHandle;
 use super::image::{ClusterImage, ConfigMap, DEFAULT_ENTITY};
 use super::layout::topic::TopicAssignment;
 use super::layout::{config, paths};
+use super::znode_acls::ZnodeAcls;
 use super::{reader, topic_config};
 use crate::config::BrokerConfig;
 use crate::limits;
@@ -132,13 +133,14 @@ impl ClusterAdmin {
         let topic =
             TopicAssignment { id, partitions: plan.assignment.clone(), ..Default::default() };
         let (topic, config) = (topic.encode(), config::encode_config(&plan.config));
+        let acls = self.session.acls();
         let written = self.write(|client, again| {
             let (topic, config) = (&topic, &config);
             async move {
                 if again && self.has_topic(&client, &plan.name, topic).await? {
                     return Ok(());
                 }
-                write_topic(&client, &plan.name, topic, config, left_over).await
+                write_topic(&client, acls, &plan.name, (topic, config), left_over).await
             }
         });
         match written.await {
@@ -205,10 +207,11 @@ impl ClusterAdmin {
             return Err(AdminError::new(ResponseError::UnknownTopicOrPartition, message));
         }
         let path = paths::delete_topic(name);
+        let acls = self.session.acls();
         let written = self.write(|client, _| {
             let path = &path;
             async move {
-                match client.create(path, b"", &PERSISTENT).await {
+                match client.create(path, b"", &acls.persistent(path)).await {
                     Ok(_) | Err(Error::NodeExists) => Ok(()),
                     Err(error) => Err(error),
                 }
@@ -319,11 +322,13 @@ impl ClusterAdmin {
     async fn set_config(&self, entity_path: &str, config: &ConfigMap) -> Result<(), AdminError> {
         let path = format!("/config/{entity_path}");
         let (data, change) = (config::encode_config(config), config::encode_change(entity_path));
+        let acls = self.session.acls();
         let written = self.write(|client, _| {
             let (path, data, change) = (&path, &data, &change);
             async move {
-                set_or_create(&client, path, data).await?;
-                client.create(paths::CONFIG_CHANGE_PREFIX, change, &SEQUENTIAL).await.map(|_| ())
+                set_or_create(&client, acls, path, data).await?;
+                let prefix = paths::CONFIG_CHANGE_PREFIX;
+                client.create(prefix, change, &acls.sequential(prefix)).await.map(|_| ())
             }
         });
         written.await.map_err(failed)
@@ -376,15 +381,16 @@ enum LeftOver {
 
 async fn write_topic(
     client: &Client,
+    acls: ZnodeAcls,
     name: &str,
-    topic: &[u8],
-    config: &[u8],
+    (topic, config): (&[u8], &[u8]),
     left_over: LeftOver,
 ) -> Result<(), Error> {
     let (topic_path, config_path) = (paths::topic(name), paths::topic_config(name));
+    let topic_options = acls.persistent(&topic_path);
     let mut writer = client.new_multi_writer();
-    writer.add_create(&config_path, config, &PERSISTENT)?;
-    writer.add_create(&topic_path, topic, &PERSISTENT)?;
+    writer.add_create(&config_path, config, &acls.persistent(&config_path))?;
+    writer.add_create(&topic_path, topic, &topic_options)?;
     match writer.commit().await {
         Ok(_) => return Ok(()),
         Err(MultiWriteError::OperationFailed { index: 0, source: Error::NodeExists }) => {}
@@ -394,16 +400,21 @@ async fn write_topic(
     if left_over == LeftOver::Replace {
         writer.add_set_data(&config_path, config, None)?;
     }
-    writer.add_create(&topic_path, topic, &PERSISTENT)?;
+    writer.add_create(&topic_path, topic, &topic_options)?;
     writer.commit().await.map(|_| ()).map_err(Error::from)
 }
 
-async fn set_or_create(client: &Client, path: &str, data: &[u8]) -> Result<(), Error> {
+async fn set_or_create(
+    client: &Client,
+    acls: ZnodeAcls,
+    path: &str,
+    data: &[u8],
+) -> Result<(), Error> {
     match client.set_data(path, data, None).await {
         Err(Error::NoNode) => {}
         outcome => return outcome.map(|_| ()),
     }
-    match client.create(path, data, &PERSISTENT).await {
+    match client.create(path, data, &acls.persistent(path)).await {
         Err(Error::NodeExists) => client.set_data(path, data, None).await.map(|_| ()),
         outcome => outcome.map(|_| ()),
     }

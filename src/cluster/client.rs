@@ -5,23 +5,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
-use zookeeper_client::{
-    Acls, Client, CreateMode, CreateOptions, Error, SessionState, StateWatcher,
-};
+use zookeeper_client::{Client, Error, SessionState, StateWatcher};
 
-use crate::config::{BrokerConfig, GatewayConfig};
+use super::credentials::{self, ConnectError};
+use super::znode_acls::ZnodeAcls;
+use crate::config::{BrokerConfig, CoordinatorAccess, GatewayConfig};
 use crate::limits;
 
-/// Every znode of Kafka's is open to all, as with `zookeeper.set.acl=false`.
-pub const PERSISTENT: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
-/// An ephemeral znode, open to all.
-pub const EPHEMERAL: CreateOptions<'static> = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
-/// A sequential znode, open to all.
-pub const SEQUENTIAL: CreateOptions<'static> =
-    CreateMode::PersistentSequential.with_acls(Acls::anyone_all());
-
 /// Where the coordinator is, and how long its sessions last.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Coordinator {
     /// `host:port[,host:port]`.
     pub connect: String,
@@ -31,6 +23,10 @@ pub struct Coordinator {
     pub session_timeout: Duration,
     /// `zookeeper.connection.timeout.ms`.
     pub connection_timeout: Duration,
+    /// What is shown to a coordinator that demands something.
+    pub access: CoordinatorAccess,
+    /// The ACLs of what is made there.
+    pub acls: ZnodeAcls,
 }
 
 impl Coordinator {
@@ -41,6 +37,8 @@ impl Coordinator {
             chroot: config.zookeeper_chroot.clone(),
             session_timeout: config.zookeeper_session_timeout,
             connection_timeout: config.zookeeper_connection_timeout,
+            access: config.access.clone(),
+            acls: if config.set_acl { ZnodeAcls::Owned } else { ZnodeAcls::Open },
         }
     }
 
@@ -51,6 +49,8 @@ impl Coordinator {
             chroot: config.zookeeper_chroot.clone(),
             session_timeout: config.zookeeper_session_timeout,
             connection_timeout: config.zookeeper_connection_timeout,
+            access: config.access.clone(),
+            acls: ZnodeAcls::default(),
         }
     }
 
@@ -58,7 +58,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// The last reason, when no server took it within the connection timeout.
-    pub async fn connect(&self) -> Result<Client, Error> {
+    pub async fn connect(&self) -> Result<Client, ConnectError> {
         let client = self.connect_outside_chroot().await?;
         self.enter_chroot(client)
     }
@@ -67,29 +67,38 @@ impl Coordinator {
     ///
     /// # Errors
     /// As for [`Coordinator::connect`].
-    pub async fn connect_and_make_chroot(&self) -> Result<Client, Error> {
+    pub async fn connect_and_make_chroot(&self) -> Result<Client, ConnectError> {
         let client = self.connect_outside_chroot().await?;
         if !self.chroot.is_empty() && client.check_stat(&self.chroot).await?.is_none() {
-            client.mkdir(&self.chroot, &PERSISTENT).await?;
+            client.mkdir(&self.chroot, &self.acls.persistent(&self.chroot)).await?;
         }
         self.enter_chroot(client)
     }
 
-    async fn connect_outside_chroot(&self) -> Result<Client, Error> {
+    async fn connect_outside_chroot(&self) -> Result<Client, ConnectError> {
         let connector = Client::connector().with_session_timeout(self.session_timeout);
-        let connect = self.servers();
-        tokio::time::timeout(self.connection_timeout, connector.connect(&connect))
-            .await
-            .unwrap_or(Err(Error::Timeout))
+        let connector = credentials::equip(connector, &self.access).await?;
+        let servers = self.servers();
+        let connect = async {
+            match self.access.tls {
+                Some(_) => connector.secure_connect(&servers).await,
+                None => connector.connect(&servers).await,
+            }
+        };
+        let connected = tokio::time::timeout(self.connection_timeout, connect).await;
+        match connected.unwrap_or(Err(Error::Timeout)) {
+            Ok(client) => Ok(client),
+            Err(error) => Err(credentials::explain(&self.access, &self.connect, error).await),
+        }
     }
 
-    fn enter_chroot(&self, client: Client) -> Result<Client, Error> {
+    fn enter_chroot(&self, client: Client) -> Result<Client, ConnectError> {
         if self.chroot.is_empty() {
             return Ok(client);
         }
         client
             .chroot(self.chroot.clone())
-            .map_err(|_| Error::UnexpectedError(format!("chroot {} is no path", self.chroot)))
+            .map_err(|_| ConnectError::Refused(format!("chroot {} is no path", self.chroot)))
     }
 
     /// The servers, each named several times: the client pauses after each turn through its list
@@ -108,18 +117,24 @@ impl Coordinator {
 #[derive(Debug, Clone)]
 pub struct SharedSession {
     client: Arc<watch::Sender<Option<Client>>>,
+    acls: ZnodeAcls,
 }
 
 impl Default for SharedSession {
     fn default() -> Self {
-        SharedSession::new()
+        SharedSession::new(ZnodeAcls::default())
     }
 }
 
 impl SharedSession {
-    /// No session yet.
-    pub fn new() -> Self {
-        SharedSession { client: Arc::new(watch::Sender::new(None)) }
+    /// No session yet. Znodes that are made through it have these ACLs.
+    pub fn new(acls: ZnodeAcls) -> Self {
+        SharedSession { client: Arc::new(watch::Sender::new(None)), acls }
+    }
+
+    /// The ACLs of znodes that are made through it.
+    pub fn acls(&self) -> ZnodeAcls {
+        self.acls
     }
 
     /// Gives the session to everybody, or takes it away.

@@ -4,7 +4,8 @@
 //! - [`layout`]: znode paths and their JSON, both ways (pure).
 //! - [`image`]: one immutable picture of the cluster (pure); [`builder`] makes the next one from
 //!   what was read; [`handle`] shares the newest.
-//! - [`client`]: sessions with the coordinator; [`reader`]: many znodes at once; [`changes`]: what
+//! - [`client`]: sessions with the coordinator, with `credentials` for one that demands them and
+//!   [`znode_acls`] for what is made there; [`reader`]: many znodes at once; [`changes`]: what
 //!   the watches named (pure); [`observer`]: znodes and watches in, images out.
 //! - [`image_file`]: an image as bytes (pure); [`image_store`]: the newest one, kept on disk.
 //! - [`coordinators`]: which broker coordinates a group or a transaction (pure).
@@ -17,6 +18,7 @@ pub mod builder;
 pub mod changes;
 pub mod client;
 pub mod coordinators;
+mod credentials;
 pub mod handle;
 pub mod image;
 pub mod image_file;
@@ -27,8 +29,10 @@ pub mod placement;
 pub mod reader;
 pub mod topic_config;
 pub mod topic_name;
+pub mod znode_acls;
 
 pub use admin::{AdminError, ClusterAdmin};
+pub use credentials::ConnectError;
 pub use handle::ImageHandle;
 pub use image::{
     BrokerInfo, ClusterImage, ConfigMap, ControllerInfo, Endpoint, PartitionImage, TopicImage,

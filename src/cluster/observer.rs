@@ -22,6 +22,7 @@ use zookeeper_client::{
 use super::builder::{ImageBuilder, Problem};
 use super::changes::Changes;
 use super::client::Coordinator;
+use super::credentials::ConnectError;
 use super::handle::ImageHandle;
 use super::layout::paths;
 use super::reader;
@@ -66,7 +67,10 @@ async fn follow(coordinator: Coordinator, mut first: Option<Client>, images: Ima
                 let error = follow_session(&client, &mut publisher).await;
                 tracing::debug!(%error, "observing session ended");
             }
-            Err(error) => publisher.lost(&error),
+            Err(error) => {
+                publisher.refused(&error);
+                publisher.lost(&error);
+            }
         }
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(limits::SESSION_BACKOFF_MAX);
@@ -79,6 +83,8 @@ struct Publisher {
     images: ImageHandle,
     /// Whether it was said that the coordinator is away.
     said_away: bool,
+    /// Why no session could be made, as it was said last.
+    refused: Option<String>,
     /// Whether a KRaft controller owned the cluster in the last image.
     kraft: bool,
     /// What was named in the log as not understood.
@@ -87,10 +93,26 @@ struct Publisher {
 
 impl Publisher {
     fn new(coordinator: String, images: ImageHandle) -> Self {
-        Publisher { coordinator, images, said_away: false, kraft: false, named: BTreeSet::new() }
+        Publisher {
+            coordinator,
+            images,
+            said_away: false,
+            refused: None,
+            kraft: false,
+            named: BTreeSet::new(),
+        }
     }
 
-    fn lost(&mut self, error: &Error) {
+    /// Says why no session is made, once for each reason that an operator must act on.
+    fn refused(&mut self, error: &ConnectError) {
+        let ConnectError::Refused(reason) = error else { return };
+        if self.refused.as_ref() != Some(reason) {
+            tracing::error!("no session with the coordinator, trying on: {reason}");
+            self.refused = Some(reason.clone());
+        }
+    }
+
+    fn lost(&mut self, error: &dyn std::fmt::Display) {
         self.images.set_connected(false);
         let image = self.images.load();
         if !self.said_away && image.version > 0 {
@@ -103,6 +125,7 @@ impl Publisher {
     fn back(&mut self) {
         let age = self.images.age();
         self.images.set_connected(true);
+        self.refused = None;
         if std::mem::take(&mut self.said_away) {
             tracing::info!(?age, "coordinator is back: the image is current again");
         }

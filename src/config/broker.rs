@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ListenAddress;
 use super::keys::{self, Owner};
-use super::listeners;
 use super::settings::Settings;
+use super::{CoordinatorAccess, ListenAddress, coordinator_access, listeners};
 
 /// One entry of `listeners`, with what clients are told to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +38,10 @@ pub struct BrokerConfig {
     pub zookeeper_connect: String,
     /// The chroot of `zookeeper.connect`, `/a/b`, or empty.
     pub zookeeper_chroot: String,
+    /// What is shown to a coordinator that demands something.
+    pub access: CoordinatorAccess,
+    /// `zookeeper.set.acl`: the znodes of the cluster are this broker's own.
+    pub set_acl: bool,
     /// `zookeeper.session.timeout.ms`.
     pub zookeeper_session_timeout: Duration,
     /// `zookeeper.connection.timeout.ms`, the session timeout unless set.
@@ -93,6 +96,8 @@ impl Default for BrokerConfig {
             log_dirs: vec![PathBuf::from("/tmp/kafka-logs")],
             zookeeper_connect: "localhost:2181".to_owned(),
             zookeeper_chroot: String::new(),
+            access: CoordinatorAccess::default(),
+            set_acl: false,
             zookeeper_session_timeout: Duration::from_secs(18),
             zookeeper_connection_timeout: Duration::from_secs(18),
             reserved_broker_max_id: 1_000,
@@ -171,6 +176,9 @@ impl BrokerConfig {
             .unwrap_or(session_timeout);
         settings.comes_to("zookeeper.connection.timeout.ms", &connection_timeout);
 
+        let access = CoordinatorAccess::from_settings(settings, OWNER, &zookeeper_connect);
+        let set_acl = coordinator_access::set_acl(settings, &access);
+
         let mut flush_check = settings.number(OWNER, "log.flush.scheduler.interval.ms");
         if !settings.is_given("log.flush.scheduler.interval.ms") {
             flush_check = FLUSH_CHECK_INTERVAL_MS;
@@ -189,6 +197,8 @@ impl BrokerConfig {
             log_dirs: log_dirs.into_iter().map(PathBuf::from).collect(),
             zookeeper_connect,
             zookeeper_chroot,
+            access,
+            set_acl,
             zookeeper_session_timeout: milliseconds(session_timeout),
             zookeeper_connection_timeout: milliseconds(connection_timeout),
             reserved_broker_max_id: narrow(reserved_max),

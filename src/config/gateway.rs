@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use kafka_protocol::messages::ApiKey;
 
-use super::ListenAddress;
 use super::broker::{cap, connect_string, count, idle, milliseconds};
 use super::keys::{GATEWAY_LISTENER, Owner};
 use super::listeners;
 use super::settings::Settings;
+use super::{CoordinatorAccess, ListenAddress};
 
 /// One entry of `listeners`: where clients come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct GatewayConfig {
     pub zookeeper_connect: String,
     /// The chroot of `zookeeper.connect`, `/a/b`, or empty.
     pub zookeeper_chroot: String,
+    /// What is shown to a coordinator that demands something.
+    pub access: CoordinatorAccess,
     /// `zookeeper.session.timeout.ms`.
     pub zookeeper_session_timeout: Duration,
     /// `zookeeper.connection.timeout.ms`, the session timeout unless set.
@@ -97,6 +99,7 @@ impl Default for GatewayConfig {
             image_age_max: None,
             zookeeper_connect: "localhost:2181".to_owned(),
             zookeeper_chroot: String::new(),
+            access: CoordinatorAccess::default(),
             zookeeper_session_timeout: Duration::from_secs(18),
             zookeeper_connection_timeout: Duration::from_secs(18),
             socket_request_max_bytes: 104_857_600,
@@ -144,6 +147,7 @@ impl GatewayConfig {
                 .text(OWNER, "doorkeeper.gateway.image.age.max.ms")
                 .and_then(|text| text.parse().ok())
                 .map(milliseconds),
+            access: CoordinatorAccess::from_settings(settings, OWNER, &zookeeper_connect),
             zookeeper_connect,
             zookeeper_chroot,
             zookeeper_session_timeout: milliseconds(session_timeout),

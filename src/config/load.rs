@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::keys::{self, Owner, Use};
 use super::settings::{Effective, Given, Origin, Settings, shown};
 use super::{
-    BrokerConfig, CoordinatorConfig, GatewayConfig, ListenAddress, SystemProperties, broker_login,
-    members, properties,
+    BrokerConfig, CoordinatorConfig, GatewayConfig, ListenAddress, SystemProperties,
+    coordinator_access, members, properties,
 };
 use crate::{bounded_file, limits};
 
@@ -108,7 +108,7 @@ pub fn load_with(
     let broker =
         roles.broker.then(|| BrokerConfig::from_settings(&mut settings, roles.coordinator));
     if let Some(broker) = &broker {
-        broker_login::check(&mut settings, coordinator.as_ref(), broker);
+        coordinator_access::check_embedded(&mut settings, coordinator.as_ref(), broker);
     }
     let gateway = roles.gateway.then(|| GatewayConfig::from_settings(&mut settings));
     let http = http_listener(&mut settings);

@@ -186,9 +186,6 @@ pub(super) async fn keep_session(core: Arc<Core>, coordinator: Coordinator) {
                 while !state.changed().await.is_terminated() {}
                 core.missing.session.set(None);
             }
-            Err(error @ (Error::NoNode | Error::UnexpectedError(_))) => {
-                tracing::warn!(%error, "no session to look topics up with");
-            }
             Err(error) => tracing::debug!(%error, "no session to look topics up with"),
         }
         tokio::time::sleep(backoff).await;

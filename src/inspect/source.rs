@@ -283,6 +283,7 @@ async fn znodes(
             chroot: chroot.to_owned(),
             session_timeout: patience,
             connection_timeout: patience,
+            ..Coordinates::default()
         };
         let images = ImageHandle::new();
         images.publish(image.clone());

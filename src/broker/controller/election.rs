@@ -3,10 +3,10 @@
 use zookeeper_client::{Client, Error};
 
 use crate::broker::registration::MARK;
-use crate::cluster::client::{EPHEMERAL, PERSISTENT};
 use crate::cluster::layout::controller::{ControllerNode, decode_epoch};
 use crate::cluster::layout::paths::{CONTROLLER, CONTROLLER_EPOCH};
 use crate::cluster::reader;
+use crate::cluster::znode_acls::ZnodeAcls;
 
 /// A time as controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,13 @@ pub(super) struct Reign {
 /// Tries to become controller; `None` if another broker is. `now` is in milliseconds since 1970.
 ///
 /// After a lost answer the next call finds out by itself: who owns `/controller` has won.
-pub(super) async fn elect(client: &Client, broker: i32, now: i64) -> Result<Option<Reign>, Error> {
+pub(super) async fn elect(
+    client: &Client,
+    acls: ZnodeAcls,
+    broker: i32,
+    now: i64,
+) -> Result<Option<Reign>, Error> {
+    let epoch_options = acls.persistent(CONTROLLER_EPOCH);
     let session = client.session_id().0;
     loop {
         let (controller, epoch) = tokio::try_join!(
@@ -39,7 +45,7 @@ pub(super) async fn elect(client: &Client, broker: i32, now: i64) -> Result<Opti
                 return Ok(Some(Reign { epoch, epoch_version, session }));
             }
             (Some(_), _) => return Ok(None),
-            (None, None) => match client.create(CONTROLLER_EPOCH, b"0", &PERSISTENT).await {
+            (None, None) => match client.create(CONTROLLER_EPOCH, b"0", &epoch_options).await {
                 Ok(_) | Err(Error::NodeExists) => {}
                 Err(error) => return Err(error),
             },
@@ -52,7 +58,7 @@ pub(super) async fn elect(client: &Client, broker: i32, now: i64) -> Result<Opti
                     doorkeeper: Some(MARK.to_owned()),
                 };
                 let mut writer = client.new_multi_writer();
-                writer.add_create(CONTROLLER, &node.encode(), &EPHEMERAL)?;
+                writer.add_create(CONTROLLER, &node.encode(), &acls.ephemeral(CONTROLLER))?;
                 writer.add_set_data(
                     CONTROLLER_EPOCH,
                     epoch.to_string().as_bytes(),

@@ -178,16 +178,17 @@ impl Candidate {
         let own = |image: &ClusterImage| {
             image.controller.as_ref().is_some_and(|c| c.owner == client.session_id().0)
         };
+        let acls = self.session.acls();
         if self.reign.is_none() && (vacant || own(image)) {
-            let Some(reign) = election::elect(client, self.broker, calendar::now_ms()).await?
-            else {
+            let now = calendar::now_ms();
+            let Some(reign) = election::elect(client, acls, self.broker, now).await? else {
                 return Ok(());
             };
             self.reign = Some(reign);
             counter!("doorkeeper_cluster_elections_total", "of" => "controller").increment(1);
             report(true);
             tracing::info!(broker = self.broker, epoch = reign.epoch, "elected controller");
-            let writer = Writer { client, reign };
+            let writer = Writer { client, reign, acls };
             delete_stale_notifications(&writer).await?;
         }
         let Some(reign) = self.reign else { return Ok(()) };
@@ -195,7 +196,7 @@ impl Candidate {
         if !own(image) {
             return Ok(());
         }
-        let writer = Writer { client, reign };
+        let writer = Writer { client, reign, acls };
         self.name_foreign_brokers(image);
         self.write_plan(&writer, image).await?;
         if Instant::now() >= self.purge_at {

@@ -4,10 +4,10 @@ use zookeeper_client::{CheckWriteError, CheckWriter, Client, Error};
 
 use super::election::Reign;
 use super::plan::Action;
-use crate::cluster::client::PERSISTENT;
 use crate::cluster::layout::paths;
 use crate::cluster::layout::topic::TopicAssignment;
 use crate::cluster::reader;
+use crate::cluster::znode_acls::ZnodeAcls;
 use crate::limits;
 
 /// Why a write was not made.
@@ -55,6 +55,7 @@ impl From<CheckWriteError> for WriteError {
 pub(super) struct Writer<'a> {
     pub(super) client: &'a Client,
     pub(super) reign: Reign,
+    pub(super) acls: ZnodeAcls,
 }
 
 impl Writer<'_> {
@@ -90,7 +91,7 @@ impl Writer<'_> {
         for chunk in partitions.chunks(limits::MULTI_WRITE_OPERATIONS / 2) {
             let mut writer = self.transaction()?;
             if !found {
-                writer.add_create(&parent, b"", &PERSISTENT)?;
+                writer.add_create(&parent, b"", &self.acls.persistent(&parent))?;
             }
             for partition in chunk {
                 self.add_open(&mut writer, topic, partition, true)?;
@@ -113,10 +114,12 @@ impl Writer<'_> {
         with_parent: bool,
     ) -> Result<(), Error> {
         if with_parent {
-            writer.add_create(&paths::partition(topic, *partition), b"", &PERSISTENT)?;
+            let path = paths::partition(topic, *partition);
+            writer.add_create(&path, b"", &self.acls.persistent(&path))?;
         }
         let state = Action::state(*leader, 0, isr, 0, self.reign.epoch);
-        writer.add_create(&paths::partition_state(topic, *partition), &state, &PERSISTENT)
+        let path = paths::partition_state(topic, *partition);
+        writer.add_create(&path, &state, &self.acls.persistent(&path))
     }
 
     /// The same where some of the znodes are there already, as another tool may have left them.
@@ -147,7 +150,7 @@ impl Writer<'_> {
 
     async fn create(&self, path: &str) -> Result<(), WriteError> {
         let mut writer = self.transaction()?;
-        writer.add_create(path, b"", &PERSISTENT)?;
+        writer.add_create(path, b"", &self.acls.persistent(path))?;
         Ok(writer.commit().await.map(|_| ())?)
     }
 

@@ -1,7 +1,7 @@
 //! The keys of a gateway: its own, and those of Kafka that mean here what they mean on a broker.
 
 use super::Use::{Refused, Used};
-use super::{Key, boolean, int, list, long, string};
+use super::{Key, boolean, int, list, long, password, string};
 
 /// Sorted by name.
 pub const GATEWAY_KEYS: &[Key] = &[
@@ -32,9 +32,24 @@ pub const GATEWAY_KEYS: &[Key] = &[
     int("max.connections", Some("2147483647"), Used).at_least(0),
     int("max.connections.per.ip", Some("2147483647"), Used).at_least(0),
     int("socket.request.max.bytes", Some("104857600"), Used).at_least(1),
+    string("zookeeper.clientCnxnSocket", None, Used).one_of(&[
+        "",
+        "org.apache.zookeeper.ClientCnxnSocketNIO",
+        "org.apache.zookeeper.ClientCnxnSocketNetty",
+    ]),
     string("zookeeper.connect", None, Used),
     int("zookeeper.connection.timeout.ms", None, Used),
     int("zookeeper.session.timeout.ms", Some("18000"), Used),
+    boolean("zookeeper.ssl.client.enable", Some("false"), Used),
+    list("zookeeper.ssl.enabled.protocols", None, Used),
+    string("zookeeper.ssl.endpoint.identification.algorithm", Some("HTTPS"), Used),
+    string("zookeeper.ssl.keystore.location", None, Used),
+    password("zookeeper.ssl.keystore.password", None, Used),
+    string("zookeeper.ssl.keystore.type", None, Used),
+    string("zookeeper.ssl.protocol", Some("TLSv1.2"), Used),
+    string("zookeeper.ssl.truststore.location", None, Used),
+    password("zookeeper.ssl.truststore.password", None, Used),
+    string("zookeeper.ssl.truststore.type", None, Used),
 ];
 
 /// Keys of brokers whose neglect by a gateway would protect less than the file asks for: what a
@@ -46,6 +61,5 @@ pub(super) const SECURITY_PREFIXES: &[&str] = &[
     "sasl.",
     "ssl.",
     "super.users",
-    "zookeeper.clientCnxnSocket",
     "zookeeper.ssl.",
 ];
