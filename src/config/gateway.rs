@@ -7,6 +7,7 @@ use std::time::Duration;
 use kafka_protocol::messages::ApiKey;
 
 use super::broker::{cap, connect_string, count, idle, milliseconds};
+use super::gateway_upstream::UpstreamConfig;
 use super::keys::{GATEWAY_LISTENER, Owner};
 use super::listeners;
 use super::settings::Settings;
@@ -59,6 +60,11 @@ pub struct GatewayConfig {
     pub authorizer: bool,
     /// `auto.create.topics.enable`, as it is set on the brokers.
     pub auto_create_topics: bool,
+    /// `doorkeeper.gateway.principal=upstream`: who a client is, is for the brokers to say, whatever
+    /// it logs in as.
+    pub principal_upstream: bool,
+    /// `doorkeeper.gateway.upstream.*`.
+    pub upstream: UpstreamConfig,
     /// `doorkeeper.gateway.image.dir`: where the image is kept, if anywhere.
     pub image_dir: Option<PathBuf>,
     /// `doorkeeper.gateway.image.age.max.ms`: a gateway whose image is older is not ready.
@@ -95,6 +101,8 @@ impl Default for GatewayConfig {
             refuse_apis: BTreeSet::new(),
             authorizer: false,
             auto_create_topics: true,
+            principal_upstream: false,
+            upstream: UpstreamConfig::default(),
             image_dir: None,
             image_age_max: None,
             zookeeper_connect: "localhost:2181".to_owned(),
@@ -139,6 +147,9 @@ impl GatewayConfig {
                 .text(OWNER, "authorizer.class.name")
                 .is_some_and(|class| !class.is_empty()),
             auto_create_topics: settings.flag(OWNER, "auto.create.topics.enable"),
+            principal_upstream: settings.text(OWNER, "doorkeeper.gateway.principal").as_deref()
+                == Some("upstream"),
+            upstream: UpstreamConfig::from_settings(settings),
             image_dir: settings
                 .text(OWNER, "doorkeeper.gateway.image.dir")
                 .filter(|directory| !directory.is_empty())

@@ -275,7 +275,8 @@ pub(super) async fn follow(core: Arc<Core>) {
         let view = core.views.load();
         for (id, epoch, target) in core.versions.stale(&view) {
             if asking.insert(id) {
-                asked.spawn(async move { (id, epoch, ask(&target).await) });
+                let core = core.clone();
+                asked.spawn(async move { (id, epoch, ask(&core, &target).await) });
             }
         }
     }
@@ -316,9 +317,10 @@ impl Versions {
     }
 }
 
-async fn ask(target: &Target) -> std::io::Result<ApiVersionsResponse> {
+async fn ask(core: &Core, target: &Target) -> std::io::Result<ApiVersionsResponse> {
     let patience = limits::GATEWAY_EXCHANGE_TIMEOUT;
-    let mut stream = upstream::reach(target, patience).await.map_err(std::io::Error::other)?;
+    let mut stream =
+        upstream::reach(core, target, patience).await.map_err(std::io::Error::other)?;
     let request = ApiVersionsRequest::default()
         .with_client_software_name(StrBytes::from_static_str("doorkeeper-gateway"))
         .with_client_software_version(StrBytes::from_static_str(crate::VERSION));

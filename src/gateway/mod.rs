@@ -45,6 +45,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::GatewayConfig;
 use crate::config::gateway::GatewayAddresses;
 use crate::net;
+use crate::net::tls::connect::TlsClient;
 use answers::Answers;
 use api_versions::{Rules, Versions};
 use image::Followed;
@@ -62,6 +63,8 @@ pub struct StartError(pub String);
 #[derive(Debug)]
 struct Core {
     config: GatewayConfig,
+    /// TLS towards brokers, where it can be spoken.
+    tls: Option<Arc<TlsClient>>,
     views: ViewHandle,
     answers: Answers,
     versions: Versions,
@@ -75,11 +78,12 @@ struct Core {
 }
 
 impl Core {
-    fn new(config: GatewayConfig) -> Arc<Core> {
+    fn new(config: GatewayConfig, tls: Option<Arc<TlsClient>>) -> Arc<Core> {
         let relays = config.addresses != GatewayAddresses::Brokers;
         let rules = Rules::new(&config.refuse_apis, relays, !config.authorizer);
         Arc::new(Core {
             config,
+            tls,
             views: ViewHandle::default(),
             answers: Answers::default(),
             versions: Versions::new(rules),

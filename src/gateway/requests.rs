@@ -314,7 +314,7 @@ impl<'a> Requests<'a> {
             }
             let view = core.views.load();
             let Some(addresses) = view.addresses.get(listener) else { break };
-            if !view.open.get(listener).is_some_and(|open| *open) {
+            if view.logins.get(listener).is_none_or(|wanted| *wanted) {
                 break;
             }
             let question = Question {

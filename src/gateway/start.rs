@@ -1,6 +1,6 @@
 //! The start of a gateway: the first image, then the listeners.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use super::addresses::AddressBook;
 use super::image::Followed;
 use super::listener::Door;
 use super::relay::Ports;
+use super::upstream::{self, Wants};
 use super::view::View;
 use super::{Core, Gateway, StartError, api_versions, missing};
 use crate::cluster::client::Coordinator;
@@ -23,7 +24,8 @@ use crate::{limits, net};
 pub(super) async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
     let image = Followed::start(&config).await?;
 
-    let core = Core::new(config);
+    let tls = upstream::tls(&config.upstream).await?;
+    let core = Core::new(config, tls);
     let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
     let listening = stop.clone().drop_guard();
     let door = Door::new(core.clone(), stop.clone(), connections.clone());
@@ -39,6 +41,9 @@ pub(super) async fn start(config: GatewayConfig) -> Result<Gateway, StartError> 
     let mut follower = Follower::new(core.clone(), image.images().clone(), door.clone());
     follower.publish();
     let mut followers = JoinSet::new();
+    if let Some(tls) = &core.tls {
+        followers.spawn(tls.clone().reload_on_change(stop.clone()));
+    }
     followers.spawn(follower.run());
     followers.spawn(api_versions::follow(core.clone()));
     followers.spawn(missing::keep_session(core.clone(), Coordinator::of_gateway(&core.config)));
@@ -54,6 +59,8 @@ struct Follower {
     images: ImageHandle,
     changed: watch::Receiver<u64>,
     ports: Option<Ports>,
+    /// The listeners whose brokers can't be reached, as was said.
+    said: BTreeSet<String>,
 }
 
 impl Follower {
@@ -63,7 +70,7 @@ impl Follower {
             GatewayAddresses::Brokers => None,
             GatewayAddresses::Gateway(relay) => Some(Ports::new(relay.clone(), door)),
         };
-        Follower { core, images, changed, ports }
+        Follower { core, images, changed, ports, said: BTreeSet::new() }
     }
 
     fn publish(&mut self) {
@@ -80,24 +87,27 @@ impl Follower {
             let same = before.addresses.get(index).filter(|before| ***before == book);
             addresses.push(same.map_or_else(|| Arc::new(book), Arc::clone));
         }
-        let open: Vec<bool> = addresses.iter().map(|book| is_open(&image, book)).collect();
-        self.say_who_decides(&open);
+        let wants: Vec<Vec<Wants>> = addresses.iter().map(|book| wants(&image, book)).collect();
+        self.say_what_can_not_be_reached(&wants);
+        let logins = wants.iter().map(|wants| wants.iter().any(|wants| wants.login)).collect();
         let without = self.ports.as_ref().map_or(0, Ports::without_port);
         self.core.metrics.without_port(without);
-        self.core.views.publish(View { image, addresses, open });
+        self.core.views.publish(View { image, addresses, logins });
     }
 
-    /// Says what follows from the brokers' protocols, when it changes.
-    fn say_who_decides(&self, open: &[bool]) {
-        let before = self.core.views.load();
-        for (index, listener) in self.core.config.listeners.iter().enumerate() {
-            let (now, then) = (open.get(index), before.open.get(index));
-            if now == Some(&false) && then != now {
-                tracing::warn!(
+    /// Says once that brokers want TLS and there is nothing to speak it with.
+    fn say_what_can_not_be_reached(&mut self, wants: &[Vec<Wants>]) {
+        if self.core.tls.is_some() {
+            return;
+        }
+        for (listener, wants) in self.core.config.listeners.iter().zip(wants) {
+            if wants.iter().any(|wants| wants.tls) && self.said.insert(listener.name.clone()) {
+                tracing::error!(
                     listener = %listener.name,
                     brokers = %listener.brokers,
-                    "the brokers' listener is not PLAINTEXT: every question is asked of the brokers, \
-                     logins pass through to them, and over TLS they can't be reached"
+                    "the brokers' listener speaks TLS, and {} is not set: only what is answered here \
+                     is answered, nothing can be passed on",
+                    upstream::TRUST_STORE
                 );
             }
         }
@@ -115,8 +125,8 @@ impl Follower {
     }
 }
 
-/// Whether no broker wants a login or TLS of the clients of these addresses.
-fn is_open(image: &ClusterImage, book: &AddressBook) -> bool {
+/// What the brokers' endpoints for the clients of these addresses want.
+fn wants(image: &ClusterImage, book: &AddressBook) -> Vec<Wants> {
     let endpoints = image.brokers.values().filter_map(|broker| broker.endpoint(&book.listener));
-    endpoints.map(|endpoint| endpoint.protocol.as_str()).all(|protocol| protocol == "PLAINTEXT")
+    endpoints.map(|endpoint| Wants::of(&endpoint.protocol)).collect()
 }

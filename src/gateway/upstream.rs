@@ -1,5 +1,10 @@
 //! Connections to real brokers: which one, and how it is reached.
+//!
+//! Whether TLS is spoken, and whether a login is wanted, is what the protocol of the broker's endpoint
+//! says (`listener_security_protocol_map` of its znode).
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
@@ -7,10 +12,15 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::view::View;
-use super::{Core, metrics};
+use super::{Core, StartError, metrics};
+use crate::config::gateway_upstream::UpstreamConfig;
 use crate::limits;
 use crate::net;
 use crate::net::stream::Stream;
+use crate::net::tls::connect::{TlsClient, TlsClientConfig};
+
+/// What TLS towards brokers can't do without.
+pub(super) const TRUST_STORE: &str = "doorkeeper.gateway.upstream.ssl.truststore.location";
 
 /// Where a broker is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +28,24 @@ pub(super) struct Target {
     pub id: i32,
     pub host: String,
     pub port: u16,
+    pub wants: Wants,
+}
+
+/// What a broker's endpoint wants of whoever connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wants {
+    pub tls: bool,
+    pub login: bool,
+}
+
+impl Wants {
+    /// By the name of a security protocol.
+    pub(super) fn of(protocol: &str) -> Wants {
+        Wants {
+            tls: matches!(protocol, "SSL" | "SASL_SSL"),
+            login: matches!(protocol, "SASL_PLAINTEXT" | "SASL_SSL"),
+        }
+    }
 }
 
 /// Why there is no upstream.
@@ -43,7 +71,8 @@ pub(super) fn targets(
     let target = |id: i32| {
         let endpoint = view.image.brokers.get(&id)?.endpoint(&book.listener)?;
         let port = u16::try_from(endpoint.port).ok()?;
-        Some(Target { id, host: endpoint.host.clone(), port })
+        let wants = Wants::of(&endpoint.protocol);
+        Some(Target { id, host: endpoint.host.clone(), port, wants })
     };
     if let Some(id) = broker {
         return target(id).map(|target| vec![target]).ok_or(NoUpstream::Gone(id));
@@ -56,6 +85,19 @@ pub(super) fn targets(
     Ok(all)
 }
 
+/// The TLS side towards brokers, where there is a trust store for it.
+pub(super) async fn tls(config: &UpstreamConfig) -> Result<Option<Arc<TlsClient>>, StartError> {
+    let Some(trust_store) = config.trust_store.clone() else { return Ok(None) };
+    let config = TlsClientConfig {
+        trust_store,
+        key_store: config.key_store.clone(),
+        protocols: config.protocols.clone(),
+        verify_host: config.verify_host,
+    };
+    let tls = TlsClient::read(config).await;
+    tls.map(Some).map_err(|error| StartError(format!("TLS towards brokers: {error}")))
+}
+
 /// Connects to the first of some brokers that can be reached.
 pub(super) async fn connect(
     core: &Core,
@@ -65,7 +107,7 @@ pub(super) async fn connect(
     let targets = targets(&core.views.load(), listener, broker)?;
     let mut last = NoUpstream::Nobody(String::new());
     for target in targets.into_iter().take(limits::GATEWAY_UPSTREAM_TRIES) {
-        match reach(&target, limits::GATEWAY_CONNECT_TIMEOUT).await {
+        match reach(core, &target, limits::GATEWAY_CONNECT_TIMEOUT).await {
             Ok(stream) => return Ok((target.id, stream)),
             Err(error) => {
                 metrics::upstream_failed(target.id);
@@ -77,22 +119,37 @@ pub(super) async fn connect(
     Err(last)
 }
 
-/// Connects to one broker.
-pub(super) async fn reach(target: &Target, patience: Duration) -> Result<Stream, NoUpstream> {
-    let connected = timeout(patience, TcpStream::connect((target.host.as_str(), target.port)));
-    let stream = match connected.await {
-        Ok(Ok(stream)) => stream.set_nodelay(true).map(|()| stream),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
-    };
-    let stream = stream.map_err(|error| NoUpstream::Unreachable {
-        id: target.id,
-        host: target.host.clone(),
-        port: target.port,
-        reason: error.to_string(),
-    })?;
+/// Connects to one broker, over TLS where its endpoint has it.
+pub(super) async fn reach(
+    core: &Core,
+    target: &Target,
+    patience: Duration,
+) -> Result<Stream, NoUpstream> {
+    let connected = timeout(patience, connect_to(core, target)).await;
+    connected.unwrap_or(Err(io::ErrorKind::TimedOut.into())).map_err(|error| {
+        NoUpstream::Unreachable {
+            id: target.id,
+            host: target.host.clone(),
+            port: target.port,
+            reason: error.to_string(),
+        }
+    })
+}
+
+async fn connect_to(core: &Core, target: &Target) -> io::Result<Stream> {
+    if target.wants.tls && core.tls.is_none() {
+        return Err(io::Error::other(format!("{TRUST_STORE} is not set")));
+    }
+    let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+    stream.set_nodelay(true)?;
     if let Err(error) = net::keep_alive(&stream) {
         tracing::debug!(%error, "an upstream is gone already");
     }
-    Ok(Stream::Plain(stream))
+    match &core.tls {
+        Some(tls) if target.wants.tls => {
+            let stream = tls.connect(stream, &target.host).await?;
+            Ok(Stream::Client(Box::new(stream)))
+        }
+        _ => Ok(Stream::Plain(stream)),
+    }
 }

@@ -17,9 +17,8 @@ pub struct View {
     pub image: Arc<ClusterImage>,
     /// The addresses for the clients of each listener, in the order of `listeners`.
     pub addresses: Vec<Arc<AddressBook>>,
-    /// For each listener, whether its brokers take clients without a login and without TLS. Where
-    /// one does not, who may see what is for the brokers to say.
-    pub open: Vec<bool>,
+    /// For each listener, whether its brokers want a login of the clients.
+    pub logins: Vec<bool>,
 }
 
 /// Where connections find the newest view. Clones share it.

@@ -4,19 +4,22 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use doorkeeper::config::gateway::{GatewayAddresses, GatewayListener, RelayAddresses};
 use doorkeeper::config::{CoordinatorConfig, GatewayConfig, ListenAddress};
 use doorkeeper::gateway::Gateway;
+use doorkeeper::net::stream::Stream;
+use doorkeeper::net::tls::TlsServer;
 use doorkeeper::zookeeper::server::Coordinator;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
 use kafka_protocol::protocol::Encodable;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode};
@@ -157,7 +160,7 @@ pub struct Played {
 
 /// A connection to a [`Played`] broker, with what came of its first request.
 pub struct Conversation {
-    pub stream: TcpStream,
+    pub stream: Stream,
     read: BytesMut,
 }
 
@@ -176,18 +179,37 @@ pub const OFFERED: &[(ApiKey, i16, i16)] = &[
 
 impl Played {
     pub async fn new() -> Played {
+        Played::with(None).await
+    }
+
+    /// One that speaks TLS.
+    pub async fn with_tls(tls: Arc<TlsServer>) -> Played {
+        Played::with(Some(tls)).await
+    }
+
+    async fn with(tls: Option<Arc<TlsServer>>) -> Played {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, connections) = mpsc::channel(100);
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(Played::meet(stream, sender.clone()));
+            while let Ok((stream, peer)) = listener.accept().await {
+                let (tls, sender) = (tls.clone(), sender.clone());
+                tokio::spawn(async move {
+                    let stream = match tls {
+                        None => Stream::Plain(stream),
+                        Some(tls) => match tls.accept(stream, peer.ip()).await {
+                            Ok(stream) => Stream::Server(Box::new(stream)),
+                            Err(_) => return,
+                        },
+                    };
+                    Played::meet(stream, sender).await;
+                });
             }
         });
         Played { address, connections }
     }
 
-    async fn meet(mut stream: TcpStream, sender: mpsc::Sender<Conversation>) {
+    async fn meet(mut stream: Stream, sender: mpsc::Sender<Conversation>) {
         let mut read = BytesMut::new();
         loop {
             while read.len() < 12 {
@@ -262,6 +284,7 @@ impl Conversation {
         frame.put_i32(correlation);
         frame.put_slice(body);
         self.stream.write_all(&frame).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// Waits for the other side to hang up.

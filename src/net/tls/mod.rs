@@ -1,7 +1,8 @@
-//! TLS for listeners: certificates from files, who must show one, and new files taken up as they
-//! change.
+//! TLS for listeners and towards servers: certificates from files, who must show one, and new files
+//! taken up as they change.
 
 pub mod client;
+pub mod connect;
 pub mod options;
 mod reload;
 pub mod store;
@@ -63,7 +64,13 @@ pub struct TlsConfig {
     pub verify_client_address: bool,
 }
 
-/// Why TLS can't be served with these files: one line.
+impl TlsConfig {
+    fn stores(&self) -> impl Iterator<Item = &StoreConfig> {
+        [Some(&self.key_store), self.trust_store.as_ref()].into_iter().flatten()
+    }
+}
+
+/// Why TLS can't be spoken with these files: one line.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A store can't be read.
@@ -109,7 +116,7 @@ impl TlsServer {
     /// A store that can't be read, or holds nothing that can be used.
     pub fn new(config: TlsConfig) -> Result<TlsServer, TlsError> {
         // Before they are read: a change meanwhile is then seen as one.
-        let stamps = Mutex::new(reload::stamps(&config));
+        let stamps = Mutex::new(reload::stamps(config.stores()));
         let current = ArcSwap::new(server_config(&config)?);
         Ok(TlsServer { config, current, stamps })
     }

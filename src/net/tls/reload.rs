@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::store::Password;
-use super::{TlsConfig, TlsServer};
+use super::store::{Password, StoreConfig};
+use super::{TlsError, TlsServer};
 use crate::limits;
 
 /// What tells one state of a file from the next. A link is followed: where secrets are mounted, it
@@ -19,38 +19,46 @@ impl TlsServer {
     /// New files that can't be used (half written, a key of another certificate) leave those in
     /// force that were, with a WARN, and are tried again with the next change.
     pub async fn reload_on_change(self: Arc<Self>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(limits::TLS_RELOAD_INTERVAL) => {}
-            }
-            let server = Arc::clone(&self);
-            let look = move || server.files_have_changed().then(|| server.reload());
-            match tokio::task::spawn_blocking(look).await {
-                Ok(None) => {}
-                Ok(Some(Ok(()))) => {
-                    tracing::info!("certificates read anew: their files have changed");
-                }
-                Ok(Some(Err(error))) => tracing::warn!(
-                    %error,
-                    "certificates have changed and can't be used: those from before stay in force"
-                ),
-                Err(_) => return,
-            }
-        }
+        look_on(move || self.files_have_changed().then(|| self.reload()), stop).await;
     }
 
     /// Whether they have since the last call.
     fn files_have_changed(&self) -> bool {
-        let now = stamps(&self.config);
+        let now = stamps(self.config.stores());
         now != std::mem::replace(&mut *self.stamps.lock(), now.clone())
     }
 }
 
-/// The state of every file that a configuration names.
-pub(super) fn stamps(config: &TlsConfig) -> Vec<Stamp> {
-    let files = [Some(&config.key_store), config.trust_store.as_ref()].into_iter().flatten();
-    let files = files.flat_map(|store| {
+/// Looks every [`limits::TLS_RELOAD_INTERVAL`], until `stop`, on a thread that may wait for a disk, and
+/// says what came of it.
+pub(super) async fn look_on(
+    look: impl Fn() -> Option<Result<(), TlsError>> + Send + Sync + 'static,
+    stop: CancellationToken,
+) {
+    let look = Arc::new(look);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(limits::TLS_RELOAD_INTERVAL) => {}
+        }
+        let look = Arc::clone(&look);
+        match tokio::task::spawn_blocking(move || look()).await {
+            Ok(None) => {}
+            Ok(Some(Ok(()))) => {
+                tracing::info!("certificates read anew: their files have changed");
+            }
+            Ok(Some(Err(error))) => tracing::warn!(
+                %error,
+                "certificates have changed and can't be used: those from before stay in force"
+            ),
+            Err(_) => return,
+        }
+    }
+}
+
+/// The state of every file of these stores.
+pub(super) fn stamps<'a>(stores: impl Iterator<Item = &'a StoreConfig>) -> Vec<Stamp> {
+    let files = stores.flat_map(|store| {
         let password = match &store.password {
             Password::File(path) => Some(path),
             Password::Text(_) => None,
