@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use cluster_support::*;
 use doorkeeper::cluster::client::Coordinator as Address;
+use doorkeeper::cluster::layout::acl::{PatternType, ResourceType};
 use doorkeeper::cluster::layout::topic::{PartitionState, TopicAssignment};
-use doorkeeper::cluster::observer::Observer;
-use doorkeeper::cluster::{ClusterImage, ImageHandle};
+use doorkeeper::cluster::observer::{FollowAcls, Observer};
+use doorkeeper::cluster::{ClusterImage, ImageHandle, ResourceAcls};
 use doorkeeper::config::gateway::GatewayListener;
 use doorkeeper::config::{GatewayConfig, ListenAddress};
 use doorkeeper::gateway::Gateway;
-use zookeeper_client::Client;
+use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Permission};
 
 fn gateway_config(coordinator: SocketAddr, dir: &Path) -> GatewayConfig {
     GatewayConfig {
@@ -66,7 +67,7 @@ fn observe(coordinator: SocketAddr) -> (ImageHandle, Observer) {
         connection_timeout: PATIENCE,
         ..Address::default()
     };
-    let observer = Observer::start(address, None, images.clone());
+    let observer = Observer::start(address, None, images.clone(), FollowAcls::Yes);
     (images, observer)
 }
 
@@ -126,6 +127,66 @@ async fn the_image_of_another_cluster_is_not_answered_from() {
     let gateway = Gateway::start(there).await.unwrap();
     assert!(gateway.views().load().image.topics.is_empty());
     gateway.shutdown(Duration::from_secs(5)).await;
+}
+
+fn acl(principal: &str) -> String {
+    format!(
+        r#"{{"version":1,"acls":[{{"principal":"{principal}","permissionType":"Allow","operation":"Read",
+        "host":"*"}}]}}"#
+    )
+}
+
+/// Whom the entries of a topic's ACLs name: of the literal name, and of the prefix.
+fn named_in_acls(image: &ClusterImage, topic: &str) -> [Option<String>; 2] {
+    PatternType::ALL.map(|pattern| {
+        let directory = image.acls.as_ref()?.directory(pattern, ResourceType::Topic);
+        match &**directory.resources.get(topic)? {
+            ResourceAcls::Known(entries) => Some(entries[0].principal.clone()),
+            ResourceAcls::Unknown => Some("unknown".to_owned()),
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acls_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let coordinator = coordinator(dir.path(), 0).await;
+    let address = coordinator.client_address().unwrap();
+    let client = client(address).await;
+    make(&client, "/kafka-acl/Topic/t", acl("User:first").as_bytes()).await;
+    let proxy = Proxy::start(address).await;
+    let (images, _observer) = observe(proxy.address);
+    let shown = async |literal: Option<&str>, prefixed: Option<&str>| {
+        let expected = [literal, prefixed].map(|name| name.map(str::to_owned));
+        let what = format!("ACLs of {expected:?}");
+        seen(&images, &what, |image| named_in_acls(image, "t") == expected).await;
+    };
+    shown(Some("User:first"), None).await;
+    // The parents of the others come later.
+    make(&client, "/kafka-acl-extended/prefixed/Topic/t", acl("User:second").as_bytes()).await;
+    shown(Some("User:first"), Some("User:second")).await;
+    client.set_data("/kafka-acl/Topic/t", b"{", None).await.unwrap();
+    shown(Some("unknown"), Some("User:second")).await;
+    client.set_data("/kafka-acl/Topic/t", acl("User:third").as_bytes(), None).await.unwrap();
+    shown(Some("User:third"), Some("User:second")).await;
+    // What changes while the coordinator is away is seen after it.
+    proxy.cut();
+    client.delete("/kafka-acl/Topic/t", None).await.unwrap();
+    client
+        .set_data("/kafka-acl-extended/prefixed/Topic/t", acl("User:fourth").as_bytes(), None)
+        .await
+        .unwrap();
+    proxy.heal();
+    shown(None, Some("User:fourth")).await;
+    client.delete("/kafka-acl-extended/prefixed/Topic/t", None).await.unwrap();
+    shown(None, None).await;
+    // Those that only others may read are not taken for none. No watch tells of them.
+    proxy.cut();
+    let others = [Acl::new(Permission::ALL, AuthId::new("digest", "other:x"))];
+    let secret = CreateMode::Persistent.with_acls(Acls::from(&others[..]));
+    client.create("/kafka-acl/Topic/t", acl("User:fifth").as_bytes(), &secret).await.unwrap();
+    proxy.heal();
+    shown(Some("unknown"), None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ use super::session_file::SessionFile;
 use super::{Broker, BrokerContext, PartitionManager, ProducerIds, StartError};
 use crate::cluster::client::{Coordinator, SharedSession};
 use crate::cluster::layout::broker::Registration;
-use crate::cluster::observer::Observer;
+use crate::cluster::observer::{FollowAcls, Observer};
 use crate::cluster::{ClusterAdmin, ClusterImage, ConfigMap, ImageHandle, TopicConfig};
 use crate::config::BrokerConfig;
 use crate::kafka::server::Service;
@@ -45,7 +45,8 @@ pub(super) async fn start(config: BrokerConfig) -> Result<Broker, StartError> {
         tokio::join!(join(&client, &coordinator, &config, directories), coordinator.connect());
     let Joined { id, cluster_id, directories } = joined?;
     // A session to observe with that could not be made now is made by the observer.
-    let observer = Observer::start(coordinator.clone(), observing.ok(), images.clone());
+    let observer =
+        Observer::start(coordinator.clone(), observing.ok(), images.clone(), FollowAcls::No);
 
     let first_directory = directories.first().to_owned();
     let logs = open_logs(directories, &config).await?;

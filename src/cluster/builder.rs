@@ -19,8 +19,22 @@ use super::layout::controller::{ControllerNode, decode_epoch};
 use super::layout::topic::{PartitionState, TopicAssignment};
 use super::layout::{config, ids, paths};
 
+mod acls;
+
 #[cfg(test)]
 mod tests;
+
+/// What reading a znode came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Read {
+    /// The znode.
+    Found(Znode),
+    /// It is not there.
+    #[default]
+    Absent,
+    /// The coordinator does not let it be read.
+    Forbidden,
+}
 
 /// A znode as it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

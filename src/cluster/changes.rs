@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::layout::acl::ResourcePattern;
 use super::layout::paths;
 
 /// Znodes to be read again. Sets, so they are bounded by the cluster's size.
@@ -23,6 +24,8 @@ pub struct Changes {
     pub broker_configs: BTreeSet<String>,
     /// Requests to delete a topic.
     pub deleting: BTreeSet<String>,
+    /// ACLs.
+    pub acls: BTreeSet<ResourcePattern>,
 }
 
 impl Changes {
@@ -41,6 +44,7 @@ impl Changes {
             + self.topic_configs.len()
             + self.broker_configs.len()
             + self.deleting.len()
+            + self.acls.len()
     }
 
     /// Notes a path that changed. False if no image is made of it.
@@ -71,6 +75,9 @@ impl Changes {
                 _ = self.broker_configs.insert(entity.to_owned());
             }
             Some(paths::Znode::DeleteTopic(name)) => _ = self.deleting.insert(name.to_owned()),
+            Some(paths::Znode::Acl(pattern, kind, name)) => {
+                _ = self.acls.insert(ResourcePattern { pattern, kind, name: name.to_owned() });
+            }
         }
         true
     }
@@ -97,16 +104,19 @@ mod tests {
             "/config/topics/a",
             "/config/brokers/1",
             "/admin/delete_topics/a",
+            "/kafka-acl/Topic/a",
+            "/kafka-acl/Topic/a",
+            "/kafka-acl-extended/prefixed/Topic/a",
         ] {
             assert!(changes.note(path), "{path}");
         }
-        assert_eq!(changes.len(), 9);
+        assert_eq!(changes.len(), 11);
         assert_eq!(changes.partitions["a"], [0, 1].into());
         // A topic comes with its partitions.
         assert!(changes.note("/brokers/topics/a"));
         assert!(changes.note("/brokers/topics/a/partitions/5/state"));
         assert_eq!(changes.partitions.keys().collect::<Vec<_>>(), ["b"]);
-        assert_eq!((changes.len(), changes.topics.len()), (8, 1));
+        assert_eq!((changes.len(), changes.topics.len()), (10, 1));
     }
 
     #[test]

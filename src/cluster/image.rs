@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::acls::Acls;
+
 /// Configuration values by key, as they stand in a `/config` znode.
 pub type ConfigMap = BTreeMap<String, String>;
 
@@ -47,6 +49,8 @@ pub struct ClusterImage {
     /// Topics named in `/admin/delete_topics`, each with the ids of the brokers that have removed
     /// their replicas.
     pub deleting: Arc<BTreeMap<Arc<str>, BTreeSet<i32>>>,
+    /// Who may do what; `None` if that was not read, so that nothing is known of it.
+    pub acls: Option<Arc<Acls>>,
 }
 
 /// The holder of `/controller`.

@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::acls::{self, AclDirectory, Acls, ResourceAcls};
 use super::image::{
     BrokerInfo, ClusterImage, ControllerInfo, Endpoint, PartitionImage, TopicImage,
 };
+use super::layout::acl::{AclEntry, Operation, Permission};
 
 #[cfg(test)]
 mod tests;
 
-/// The first bytes of the file. A newer format has another number.
-const MAGIC: &[u8] = b"doorkeeper image 1\n";
+/// The first bytes of the file. Another format has another number; the first had no ACLs.
+const MAGIC: &[u8] = b"doorkeeper image 2\n";
 
 /// Bytes of the checksum at the end.
 const CHECKSUM: usize = 4;
@@ -52,6 +54,7 @@ pub fn encode(image: &ClusterImage, source: &str) -> Vec<u8> {
         put_topic(topic, &mut out);
     }
     image.deleting.put(&mut out);
+    image.acls.put(&mut out);
     let checksum = crc32c::crc32c(&out);
     out.extend(checksum.to_be_bytes());
     out
@@ -105,6 +108,7 @@ fn image(rest: &mut &[u8]) -> Option<ClusterImage> {
         topic_configs: Arc::new(topic_configs),
         broker_configs: Arc::default(),
         deleting: Arc::new(Field::get(rest)?),
+        acls: Field::get(rest)?,
     })
 }
 
@@ -152,6 +156,56 @@ records! {
     PartitionImage {
         replicas, leader, leader_epoch, isr, controller_epoch, partition_epoch,
         leader_recovery_state, created_zxid, created_ms,
+    }
+    AclEntry { principal, host, operation, permission }
+    AclDirectory { unlisted, resources }
+}
+
+impl Field for Acls {
+    fn put(&self, out: &mut Vec<u8>) {
+        for (pattern, kind) in acls::directories() {
+            self.directory(pattern, kind).put(out);
+        }
+    }
+    fn get(rest: &mut &[u8]) -> Option<Self> {
+        let mut acls = Acls::default();
+        for (pattern, kind) in acls::directories() {
+            *acls.directory_mut(pattern, kind) = Field::get(rest)?;
+        }
+        Some(acls)
+    }
+}
+
+impl Field for ResourceAcls {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            ResourceAcls::Unknown => false.put(out),
+            ResourceAcls::Known(entries) => {
+                true.put(out);
+                entries.put(out);
+            }
+        }
+    }
+    fn get(rest: &mut &[u8]) -> Option<Self> {
+        Some(Option::get(rest)?.map_or(ResourceAcls::Unknown, ResourceAcls::Known))
+    }
+}
+
+impl Field for Operation {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(*self as u8);
+    }
+    fn get(rest: &mut &[u8]) -> Option<Self> {
+        Operation::of_code(u8::get(rest)?)
+    }
+}
+
+impl Field for Permission {
+    fn put(&self, out: &mut Vec<u8>) {
+        (*self == Permission::Allow).put(out);
+    }
+    fn get(rest: &mut &[u8]) -> Option<Self> {
+        Some(if bool::get(rest)? { Permission::Allow } else { Permission::Deny })
     }
 }
 

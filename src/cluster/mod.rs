@@ -7,12 +7,14 @@
 //! - [`client`]: sessions with the coordinator, with `credentials` for one that demands them and
 //!   [`znode_acls`] for what is made there; [`reader`]: many znodes at once; [`changes`]: what
 //!   the watches named (pure); [`observer`]: znodes and watches in, images out.
+//! - [`acls`]: the ACLs of an image (pure).
 //! - [`image_file`]: an image as bytes (pure); [`image_store`]: the newest one, kept on disk.
 //! - [`coordinators`]: which broker coordinates a group or a transaction (pure).
 //! - [`topic_config`]: the topic configuration keys, their types, defaults and validation (pure).
 //! - [`placement`]: which brokers get a new partition's replicas (pure).
 //! - [`admin`]: topics and configurations, written as Kafka 3.9 writes them.
 
+pub mod acls;
 pub mod admin;
 pub mod builder;
 pub mod changes;
@@ -31,6 +33,7 @@ pub mod topic_config;
 pub mod topic_name;
 pub mod znode_acls;
 
+pub use acls::{AclDirectory, Acls, ResourceAcls};
 pub use admin::{AdminError, ClusterAdmin};
 pub use credentials::ConnectError;
 pub use handle::ImageHandle;

@@ -28,6 +28,15 @@ use super::layout::paths;
 use super::reader;
 use crate::limits;
 
+/// Whether an observer reads the cluster's ACLs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FollowAcls {
+    /// They are of no interest, and not read.
+    No,
+    /// They are a part of its images.
+    Yes,
+}
+
 /// Follows the cluster until it is dropped.
 #[derive(Debug)]
 pub struct Observer {
@@ -43,19 +52,29 @@ impl Drop for Observer {
 impl Observer {
     /// Starts to follow the cluster, and publishes to `images`. `first` is a session that is there
     /// already; later ones are made when it is gone.
-    pub fn start(coordinator: Coordinator, first: Option<Client>, images: ImageHandle) -> Self {
+    pub fn start(
+        coordinator: Coordinator,
+        first: Option<Client>,
+        images: ImageHandle,
+        acls: FollowAcls,
+    ) -> Self {
         let metrics = images.downgrade();
         crate::telemetry::on_scrape(Box::new(move || {
             metrics.upgrade().iter().for_each(report);
         }));
-        Observer { task: tokio::spawn(follow(coordinator, first, images)) }
+        Observer { task: tokio::spawn(follow(coordinator, first, images, acls)) }
     }
 }
 
 /// One session after the other.
-async fn follow(coordinator: Coordinator, mut first: Option<Client>, images: ImageHandle) {
+async fn follow(
+    coordinator: Coordinator,
+    mut first: Option<Client>,
+    images: ImageHandle,
+    acls: FollowAcls,
+) {
     let mut backoff = limits::SESSION_BACKOFF_MIN;
-    let mut publisher = Publisher::new(coordinator.connect.clone(), images);
+    let mut publisher = Publisher::new(coordinator.connect.clone(), images, acls);
     loop {
         let client = match first.take() {
             Some(client) => Ok(client),
@@ -81,6 +100,7 @@ async fn follow(coordinator: Coordinator, mut first: Option<Client>, images: Ima
 struct Publisher {
     coordinator: String,
     images: ImageHandle,
+    acls: FollowAcls,
     /// Whether it was said that the coordinator is away.
     said_away: bool,
     /// Why no session could be made, as it was said last.
@@ -92,10 +112,11 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn new(coordinator: String, images: ImageHandle) -> Self {
+    fn new(coordinator: String, images: ImageHandle, acls: FollowAcls) -> Self {
         Publisher {
             coordinator,
             images,
+            acls,
             said_away: false,
             refused: None,
             kraft: false,
@@ -201,10 +222,14 @@ async fn follow_connection(
     let dirty = Arc::new(Dirty::default());
     let begun = Instant::now();
     // The old ones go only now: dropped earlier they would take the new ones with them.
-    *watches = Some(Watches::set(client, &dirty).await?);
+    *watches = Some(Watches::set(client, &dirty, publisher.acls).await?);
     let previous = publisher.images.load();
     let mut builder = ImageBuilder::new(&previous);
     reader::read_everything(client, &mut builder).await?;
+    match publisher.acls {
+        FollowAcls::No => builder.follow_acls(false),
+        FollowAcls::Yes => reader::read_every_acl(client, &mut builder).await?,
+    }
     publisher.publish(builder, begun);
     publisher.back();
     let mut last = 0;
@@ -257,6 +282,7 @@ async fn apply(client: &Client, builder: &mut ImageBuilder, changes: Changes) ->
     reader::read_topic_configs(client, builder, &changes.topic_configs).await?;
     reader::read_broker_configs(client, builder, &changes.broker_configs).await?;
     reader::read_deleting(client, builder, &changes.deleting).await?;
+    reader::read_acls(client, builder, &changes.acls).await?;
     reader::read_topics(client, builder, &changes.topics).await?;
     reader::read_partitions(client, builder, &changes.partitions).await
 }
@@ -290,15 +316,23 @@ const WATCHED: [&str; 8] = [
     paths::DELETE_TOPICS,
 ];
 
+/// What is watched beside it where ACLs are followed.
+const WATCHED_ACLS: [&str; 2] = [paths::ACLS, paths::PREFIXED_ACLS];
+
 /// The watches of one connection, each drained by a task, since the client's queue has no bound.
 struct Watches {
     _drains: JoinSet<()>,
 }
 
 impl Watches {
-    async fn set(client: &Client, dirty: &Arc<Dirty>) -> Result<Watches, Error> {
+    async fn set(client: &Client, dirty: &Arc<Dirty>, acls: FollowAcls) -> Result<Watches, Error> {
+        let acls: &[&str] = if acls == FollowAcls::Yes { &WATCHED_ACLS } else { &[] };
         // All are sent before the first answer is waited for.
-        let watches = WATCHED.map(|path| client.watch(path, AddWatchMode::PersistentRecursive));
+        let watches: Vec<_> = WATCHED
+            .iter()
+            .chain(acls)
+            .map(|path| client.watch(path, AddWatchMode::PersistentRecursive))
+            .collect();
         let mut drains = JoinSet::new();
         let events = counter!("doorkeeper_cluster_watch_events_total");
         for watch in watches {

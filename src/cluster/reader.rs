@@ -6,7 +6,9 @@ use metrics::counter;
 use tokio::task::JoinSet;
 use zookeeper_client::{Client, Error, MultiReadResult, Stat};
 
-use super::builder::{ImageBuilder, Names, Znode};
+use super::acls::directories;
+use super::builder::{ImageBuilder, Names, Read, Znode};
+use super::layout::acl::ResourcePattern;
 use super::layout::paths;
 use super::layout::topic::TopicAssignment;
 use crate::limits;
@@ -60,7 +62,18 @@ async fn allowed<T: Default>(reading: impl Future<Output = Result<T, Error>>) ->
 /// # Errors
 /// The session's.
 pub async fn read_all(client: &Client, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
-    let mut found: Vec<Option<Znode>> = vec![None; paths.len()];
+    let each = read_each(client, paths).await?.into_iter();
+    each.map(|read| match read {
+        Read::Found(znode) => Ok(Some(znode)),
+        Read::Absent => Ok(None),
+        Read::Forbidden => Err(Error::NoAuth),
+    })
+    .collect()
+}
+
+/// Reads these znodes, in the order of the paths.
+async fn read_each(client: &Client, paths: &[String]) -> Result<Vec<Read>, Error> {
+    let mut found = vec![Read::Absent; paths.len()];
     let mut next = 0;
     let mut size = ChunkSize::default();
     let mut in_flight = JoinSet::new();
@@ -74,7 +87,11 @@ pub async fn read_all(client: &Client, paths: &[String]) -> Result<Vec<Option<Zn
         let Some(done) = in_flight.join_next().await else { break };
         let (start, znodes) = done.map_err(|e| Error::UnexpectedError(e.to_string()))?;
         let znodes = znodes?;
-        size.saw(znodes.iter().flatten().map(|znode| znode.data.len()).max().unwrap_or_default());
+        let lengths = znodes.iter().map(|read| match read {
+            Read::Found(znode) => znode.data.len(),
+            Read::Absent | Read::Forbidden => 0,
+        });
+        size.saw(lengths.max().unwrap_or_default());
         for (place, znode) in found.iter_mut().skip(start).zip(znodes) {
             *place = znode;
         }
@@ -106,12 +123,16 @@ impl ChunkSize {
 }
 
 /// One multi read; one by one where the coordinator finds that they are too much for one answer.
-async fn read_chunk(client: &Client, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
+async fn read_chunk(client: &Client, paths: &[String]) -> Result<Vec<Read>, Error> {
     match multi_read(client, paths).await {
         Err(Error::BadArguments(_)) if paths.len() > 1 => {
             let mut znodes = Vec::with_capacity(paths.len());
             for path in paths {
-                znodes.push(read(client, path).await?);
+                znodes.push(match read(client, path).await {
+                    Ok(found) => found.map_or(Read::Absent, Read::Found),
+                    Err(Error::NoAuth) => Read::Forbidden,
+                    Err(error) => return Err(error),
+                });
             }
             Ok(znodes)
         }
@@ -119,7 +140,7 @@ async fn read_chunk(client: &Client, paths: &[String]) -> Result<Vec<Option<Znod
     }
 }
 
-async fn multi_read(client: &Client, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
+async fn multi_read(client: &Client, paths: &[String]) -> Result<Vec<Read>, Error> {
     let mut reader = client.new_multi_reader();
     for path in paths {
         reader.add_get_data(path)?;
@@ -128,8 +149,9 @@ async fn multi_read(client: &Client, paths: &[String]) -> Result<Vec<Option<Znod
     results
         .into_iter()
         .map(|result| match result {
-            MultiReadResult::Data { data, stat } => Ok(Some(znode(data, &stat))),
-            MultiReadResult::Error { err: Error::NoNode } => Ok(None),
+            MultiReadResult::Data { data, stat } => Ok(Read::Found(znode(data, &stat))),
+            MultiReadResult::Error { err: Error::NoNode } => Ok(Read::Absent),
+            MultiReadResult::Error { err: Error::NoAuth } => Ok(Read::Forbidden),
             MultiReadResult::Error { err } => Err(err),
             other => Err(Error::UnexpectedError(format!("{other:?} is no data"))),
         })
@@ -168,6 +190,53 @@ pub async fn read_everything(client: &Client, builder: &mut ImageBuilder) -> Res
     read_broker_configs(client, builder, &names.broker_configs).await?;
     read_deleting(client, builder, &names.deleting).await?;
     read_topics(client, builder, &names.topics).await
+}
+
+/// Reads all ACLs.
+///
+/// # Errors
+/// The session's.
+pub async fn read_every_acl(client: &Client, builder: &mut ImageBuilder) -> Result<(), Error> {
+    let mut listing = JoinSet::new();
+    for (pattern, kind) in directories() {
+        let client = client.clone();
+        listing.spawn(async move {
+            let names = children(&client, &paths::acl_directory(pattern, kind)).await;
+            (pattern, kind, names)
+        });
+    }
+    builder.follow_acls(true);
+    let mut resources = BTreeSet::new();
+    while let Some(listed) = listing.join_next().await {
+        let (pattern, kind, names) =
+            listed.map_err(|error| Error::UnexpectedError(error.to_string()))?;
+        let names: Option<BTreeSet<String>> = match names {
+            Ok(names) => Some(names.into_iter().flatten().collect()),
+            Err(Error::NoAuth) => None,
+            Err(error) => return Err(error),
+        };
+        builder.acl_directory(pattern, kind, names.as_ref());
+        let of = |name| ResourcePattern { pattern, kind, name };
+        resources.extend(names.into_iter().flatten().map(of));
+    }
+    read_acls(client, builder, &resources).await
+}
+
+/// Reads these resources' ACLs again.
+///
+/// # Errors
+/// The session's.
+pub async fn read_acls(
+    client: &Client,
+    builder: &mut ImageBuilder,
+    resources: &BTreeSet<ResourcePattern>,
+) -> Result<(), Error> {
+    let path = |of: &ResourcePattern| paths::acl(of.pattern, of.kind, &of.name);
+    let paths: Vec<String> = resources.iter().map(path).collect();
+    for (resource, read) in resources.iter().zip(read_each(client, &paths).await?) {
+        builder.acl(resource, &read);
+    }
+    Ok(())
 }
 
 /// Reads these registrations again.

@@ -6,7 +6,7 @@ use super::StartError;
 use crate::cluster::ImageHandle;
 use crate::cluster::client::Coordinator;
 use crate::cluster::image_store::{ImageStore, Keeper};
-use crate::cluster::observer::Observer;
+use crate::cluster::observer::{FollowAcls, Observer};
 use crate::config::GatewayConfig;
 
 /// Follows the cluster until it is dropped.
@@ -37,7 +37,7 @@ impl Followed {
             }
             keeper = Some(store.keep(images.clone()));
         }
-        let observer = Observer::start(coordinator.clone(), None, images.clone());
+        let observer = Observer::start(coordinator.clone(), None, images.clone(), FollowAcls::No);
         first_image(&images, &coordinator).await;
         Ok(Followed { images, observer, keeper, age_max: config.image_age_max })
     }

@@ -19,7 +19,7 @@ use crate::cluster::client::{Coordinator as Coordinates, session_end};
 use crate::cluster::coordinators::{self, Kind};
 use crate::cluster::image::NO_LEADER;
 use crate::cluster::layout::paths;
-use crate::cluster::observer::Observer;
+use crate::cluster::observer::{FollowAcls, Observer};
 use crate::cluster::{ClusterImage, ImageHandle, reader};
 
 /// The newest `Metadata` that is asked for.
@@ -288,7 +288,7 @@ async fn znodes(
         let images = ImageHandle::new();
         images.publish(image.clone());
         images.set_connected(true);
-        let observer = Observer::start(coordinator, Some(client), images.clone());
+        let observer = Observer::start(coordinator, Some(client), images.clone(), FollowAcls::No);
         return Ok((images.load(), Some((images, observer))));
     }
     drop(client);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::calendar::Utc;
 use crate::cluster::image::ConfigMap;
+use crate::cluster::layout::acl::{AclEntry, PatternType, Permission, ResourceType, decode_acls};
 use crate::cluster::layout::broker::Registration;
 use crate::cluster::layout::config::decode_config;
 use crate::cluster::layout::controller::{ControllerNode, decode_epoch};
@@ -34,6 +35,9 @@ pub(super) fn meaning(path: &str, data: &[u8]) -> Option<String> {
         Znode::BrokerConfig(id) => decode_config(data).map(|c| config(&format!("broker {id}"), &c)),
         Znode::DeleteTopic(name) if path == paths::delete_topic(name) => {
             Ok(format!("topic {name} is to be deleted"))
+        }
+        Znode::Acl(pattern, kind, name) => {
+            decode_acls(data).map(|entries| acls(pattern, kind, name, &entries))
         }
         Znode::Topic(_) | Znode::DeleteTopic(_) => return None,
     };
@@ -107,6 +111,24 @@ fn config(of: &str, config: &ConfigMap) -> String {
     format!("{of} sets{}", pairs.collect::<String>())
 }
 
+fn acls(pattern: PatternType, kind: ResourceType, name: &str, entries: &[AclEntry]) -> String {
+    let mut text = match pattern {
+        PatternType::Literal => format!("ACLs of {} {name}", kind.name()),
+        PatternType::Prefixed => format!("ACLs of every {} that begins with {name}", kind.name()),
+    };
+    for entry in entries {
+        let may = match entry.permission {
+            Some(Permission::Allow) => "may",
+            Some(Permission::Deny) => "must not",
+            None => "(a permission that is not known)",
+        };
+        let what = entry.operation.map_or("(an operation that is not known)", |known| known.name());
+        let from = if entry.host == "*" { "anywhere" } else { &entry.host };
+        let _ = write!(text, "\n{} {may} {what}, from {from}", entry.principal);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +163,16 @@ mod tests {
             Some("topic t sets\nretention.ms=5"),
         );
         same("/admin/delete_topics/t", "", Some("topic t is to be deleted"));
+        same(
+            "/kafka-acl-extended/prefixed/Topic/t",
+            r#"{"version":1,"acls":[
+                {"principal":"User:a","permissionType":"Allow","operation":"Read","host":"*"},
+                {"principal":"User:b","permissionType":"Deny","operation":"All","host":"::1"}]}"#,
+            Some(
+                "ACLs of every Topic that begins with t\nUser:a may Read, from anywhere\n\
+                 User:b must not All, from ::1",
+            ),
+        );
         same("/brokers/topics/t/partitions", "", None);
         same("/elsewhere", "{}", None);
         let broken = meaning("/brokers/ids/1", b"{").unwrap();

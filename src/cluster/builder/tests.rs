@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cluster::acls::ResourceAcls;
+use crate::cluster::layout::acl::{PatternType, ResourcePattern, ResourceType};
 
 fn znode(data: impl AsRef<[u8]>, version: i32) -> Znode {
     Znode { data: data.as_ref().to_vec(), czxid: 10, version, ..Znode::default() }
@@ -228,6 +230,90 @@ fn many_states_of_one_topic_are_one_step() {
     let partitions = &after.topics["a"].partitions;
     assert_eq!((partitions.len(), partitions[&0].leader), (1, 5));
     assert!(!after.topics.contains_key("unknown"));
+}
+
+fn acl_znode(principal: &str) -> Read {
+    let entry = format!(
+        r#"{{"principal":"{principal}","permissionType":"Allow","operation":"Read","host":"*"}}"#
+    );
+    Read::Found(znode(format!(r#"{{"version":1,"acls":[{entry}]}}"#), 0))
+}
+
+fn prefixed_topic(name: &str) -> ResourcePattern {
+    let (pattern, kind) = (PatternType::Prefixed, ResourceType::Topic);
+    ResourcePattern { pattern, kind, name: name.to_owned() }
+}
+
+fn prefixed_topics(image: &ClusterImage) -> Vec<(&str, bool)> {
+    let acls = image.acls.as_ref().unwrap();
+    let directory = acls.directory(PatternType::Prefixed, ResourceType::Topic);
+    let known = |acls: &ResourceAcls| matches!(acls, ResourceAcls::Known(_));
+    directory.resources.iter().map(|(name, acls)| (&**name, known(acls))).collect()
+}
+
+#[test]
+fn acls_are_a_part_of_images_that_follow_them() {
+    let before = two_topics();
+    assert!(before.acls.is_none());
+    let (same, _) =
+        next(&before, |builder| builder.acl(&prefixed_topic("a"), &acl_znode("User:a")));
+    assert!(same.is_none(), "nobody asked for them");
+    let followed = changed(&before, |builder| {
+        builder.follow_acls(true);
+        builder.acl(&prefixed_topic("a"), &acl_znode("User:a"));
+        builder.acl(&prefixed_topic("b"), &acl_znode("User:b"));
+    });
+    assert_eq!(prefixed_topics(&followed), [("a", true), ("b", true)]);
+    assert!(Arc::ptr_eq(&followed.topics, &before.topics));
+    let (same, _) = next(&followed, |builder| {
+        builder.follow_acls(true);
+        builder.acl_directory(
+            PatternType::Prefixed,
+            ResourceType::Topic,
+            Some(&["a".to_owned(), "b".to_owned()].into()),
+        );
+        builder.acl(&prefixed_topic("a"), &acl_znode("User:a"));
+        builder.acl(&prefixed_topic("c"), &Read::Absent);
+        builder.acl(&prefixed_topic("d"), &Read::Found(znode("", 0)));
+    });
+    assert!(same.is_none());
+    let moved = changed(&followed, |builder| {
+        builder.acl(&prefixed_topic("a"), &acl_znode("User:c"));
+        builder.acl(&prefixed_topic("b"), &Read::Absent);
+    });
+    assert_eq!(prefixed_topics(&moved), [("a", true)]);
+    let dropped = changed(&moved, |builder| {
+        builder.acl_directory(PatternType::Prefixed, ResourceType::Topic, Some(&BTreeSet::new()));
+    });
+    assert_eq!(prefixed_topics(&dropped), []);
+    assert!(changed(&followed, |builder| builder.follow_acls(false)).acls.is_none());
+}
+
+#[test]
+fn acls_that_can_not_be_read_are_not_taken_for_none() {
+    let image = changed(&ClusterImage::default(), |builder| builder.follow_acls(true));
+    let (after, problems) = next(&image, |builder| {
+        builder.acl(&prefixed_topic("a"), &Read::Found(nonsense(10)));
+        builder.acl(&prefixed_topic("b"), &Read::Forbidden);
+        builder.acl_directory(PatternType::Literal, ResourceType::Group, None);
+    });
+    let after = after.unwrap();
+    assert_eq!(prefixed_topics(&after), [("a", false), ("b", false)]);
+    let directory = |image: &ClusterImage| {
+        let acls = image.acls.clone().unwrap();
+        acls.directory(PatternType::Literal, ResourceType::Group).clone()
+    };
+    assert!(directory(&after).unlisted);
+    let named: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    let prefixed = "/kafka-acl-extended/prefixed/Topic";
+    assert_eq!(named, [&format!("{prefixed}/a"), &format!("{prefixed}/b"), "/kafka-acl/Group"]);
+    let healed = changed(&after, |builder| {
+        builder.acl(&prefixed_topic("a"), &acl_znode("User:a"));
+        builder.acl(&prefixed_topic("b"), &Read::Absent);
+        builder.acl_directory(PatternType::Literal, ResourceType::Group, Some(&BTreeSet::new()));
+    });
+    assert_eq!(prefixed_topics(&healed), [("a", true)]);
+    assert!(!directory(&healed).unlisted);
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! Tests of images as bytes.
 
 use super::*;
+use crate::cluster::layout::acl::{PatternType, ResourceType};
 
 const SOURCE: &str = "zk1:2181,zk2:2181/kafka";
 
@@ -70,7 +71,29 @@ fn image() -> ClusterImage {
         topic_configs: Arc::new([("a".into(), config.clone()), ("gone".into(), config)].into()),
         broker_configs: Arc::default(),
         deleting: Arc::new([("a".into(), [1, 2].into()), ("b".into(), [].into())].into()),
+        acls: Some(Arc::new(acls())),
     }
+}
+
+fn acls() -> Acls {
+    let mut acls = Acls::default();
+    let entry = |operation, permission| AclEntry {
+        principal: "User:ä".to_owned(),
+        host: "*".to_owned(),
+        operation,
+        permission,
+    };
+    let entries = vec![entry(None, None), entry(Some(Operation::Read), Some(Permission::Deny))];
+    let topics = acls.directory_mut(PatternType::Prefixed, ResourceType::Topic);
+    topics.resources = Arc::new(
+        [
+            ("a".into(), Arc::new(ResourceAcls::Known(entries))),
+            ("b".into(), Arc::new(ResourceAcls::Unknown)),
+        ]
+        .into(),
+    );
+    acls.directory_mut(PatternType::Literal, ResourceType::Group).unlisted = true;
+    acls
 }
 
 /// Says what differs, which a comparison of whole images would not.
@@ -83,6 +106,7 @@ fn same(one: &ClusterImage, other: &ClusterImage) {
     assert_eq!(one.topic_configs, other.topic_configs);
     assert_eq!(one.broker_configs, other.broker_configs);
     assert_eq!(one.deleting, other.deleting);
+    assert_eq!(one.acls, other.acls);
 }
 
 /// The bytes with a checksum that is right for them.

@@ -3,6 +3,7 @@
 //! Facts from Kafka 3.9's `kafka/zk/ZkData.scala`. Decoding passes over keys that it does not know,
 //! as Kafka does; encoding writes the newest version of each znode.
 
+pub mod acl;
 pub mod broker;
 pub mod config;
 pub mod controller;

@@ -1,5 +1,7 @@
 //! Znode paths: made from names, and taken apart again when a watch names one.
 
+use super::acl::{PatternType, ResourceType};
+
 /// Holds the controller's broker id; ephemeral.
 pub const CONTROLLER: &str = "/controller";
 /// Counts the controllers.
@@ -22,6 +24,10 @@ pub const CONFIG_CHANGES: &str = "/config/changes";
 pub const CONFIG_CHANGE_PREFIX: &str = "/config/changes/config_change_";
 /// Parent of the topics that are to be deleted.
 pub const DELETE_TOPICS: &str = "/admin/delete_topics";
+/// Parent of the types of resources, below which are the ACLs of one resource each.
+pub const ACLS: &str = "/kafka-acl";
+/// Parent of the types of resources, below which are the ACLs of resources whose names begin alike.
+pub const PREFIXED_ACLS: &str = "/kafka-acl-extended/prefixed";
 /// The newest block of producer ids.
 pub const PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
 
@@ -94,6 +100,20 @@ pub fn delete_topic_done(name: &str, broker: i32) -> String {
     format!("{DELETE_TOPICS}/{name}/{broker}")
 }
 
+/// Parent of the ACLs of one type of resources.
+pub fn acl_directory(pattern: PatternType, kind: ResourceType) -> String {
+    let root = match pattern {
+        PatternType::Literal => ACLS,
+        PatternType::Prefixed => PREFIXED_ACLS,
+    };
+    format!("{root}/{}", kind.name())
+}
+
+/// The ACLs of the resources of a name.
+pub fn acl(pattern: PatternType, kind: ResourceType, name: &str) -> String {
+    format!("{}/{name}", acl_directory(pattern, kind))
+}
+
 /// A path that an image is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Znode<'a> {
@@ -113,6 +133,8 @@ pub enum Znode<'a> {
     BrokerConfig(&'a str),
     /// A request to delete a topic, or what is below it.
     DeleteTopic(&'a str),
+    /// The ACLs of the resources of a name.
+    Acl(PatternType, ResourceType, &'a str),
 }
 
 impl<'a> Znode<'a> {
@@ -132,6 +154,12 @@ impl<'a> Znode<'a> {
             ("config", ["topics", topic]) => Some(Znode::TopicConfig(topic)),
             ("config", ["brokers", entity]) => Some(Znode::BrokerConfig(entity)),
             ("admin", ["delete_topics", topic, ..]) => Some(Znode::DeleteTopic(topic)),
+            ("kafka-acl", [kind, name]) => {
+                ResourceType::named(kind).map(|kind| Znode::Acl(PatternType::Literal, kind, name))
+            }
+            ("kafka-acl-extended", ["prefixed", kind, name]) => {
+                ResourceType::named(kind).map(|kind| Znode::Acl(PatternType::Prefixed, kind, name))
+            }
             _ => None,
         }
     }
@@ -156,6 +184,17 @@ mod tests {
         parse(&broker_config("<default>"), Some(Znode::BrokerConfig("<default>")));
         parse(&delete_topic("t"), Some(Znode::DeleteTopic("t")));
         parse(&delete_topic_done("t", 3), Some(Znode::DeleteTopic("t")));
+        for pattern in PatternType::ALL {
+            for kind in ResourceType::ALL {
+                let path = acl(pattern, kind, "a name");
+                parse(&path, Some(Znode::Acl(pattern, kind, "a name")));
+                parse(&acl_directory(pattern, kind), None);
+            }
+        }
+        parse(
+            "/kafka-acl/Topic/*",
+            Some(Znode::Acl(PatternType::Literal, ResourceType::Topic, "*")),
+        );
         for path in [
             "",
             "/",
@@ -169,6 +208,10 @@ mod tests {
             "/brokers/topics/t/partitions/x/state",
             "/config/changes/config_change_0000000001",
             "/brokers/seqid",
+            "/kafka-acl/Nothing/t",
+            "/kafka-acl/topic/t",
+            "/kafka-acl-extended/literal/Topic/t",
+            "/kafka-acl-changes/acl_changes_0000000001",
         ] {
             parse(path, None);
         }
