@@ -6,6 +6,7 @@
 //! | [`zookeeper`], [`kafka`] | the frames of both protocols, made by hand, as conversations for [`load`] |
 //! | [`echo`] | a bare tokio server, to compare reads with |
 //! | [`server`] | starts doorkeeper and its peers on the same settings |
+//! | [`proxy`] | the proxies that the relay is compared with |
 //! | [`process`] | CPU time and memory, as the kernel counts them |
 //! | [`row`] | the rows of the table, a file a family |
 //! | [`machine`] | what a reader must know of the machine |
@@ -19,6 +20,7 @@ pub mod load;
 pub mod machine;
 pub mod options;
 pub mod process;
+pub mod proxy;
 pub mod report;
 pub mod row;
 pub mod server;

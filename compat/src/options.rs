@@ -11,6 +11,9 @@ use clap::Parser;
 pub struct Options {
     /// Rows to run, by name or by the beginning of a name; all without any.
     pub rows: Vec<String>,
+    /// Rows to leave out, by name or by the beginning of a name; may be given again.
+    #[arg(long, value_name = "NAME")]
+    pub without: Vec<String>,
     /// Rounds of each row; the table shows their medians.
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
@@ -45,6 +48,12 @@ pub struct Options {
     /// Folder with the jars of Apache ZooKeeper.
     #[arg(long, value_name = "DIR")]
     pub zookeeper_jars: PathBuf,
+    /// Folder with the jars of Kroxylicious, for the rows that are about it.
+    #[arg(long, value_name = "DIR")]
+    pub kroxylicious_jars: Option<PathBuf>,
+    /// The source file of the class that starts it.
+    #[arg(long, value_name = "FILE")]
+    pub kroxylicious_main: Option<PathBuf>,
     /// Folder for data directories, emptied first; it decides on which disk all servers write.
     #[arg(long, value_name = "DIR")]
     pub scratch: PathBuf,
@@ -71,7 +80,8 @@ impl Options {
 
     /// Whether the row of this name was asked for.
     pub fn wants(&self, row: &str) -> bool {
-        self.rows.is_empty() || self.rows.iter().any(|asked| row.starts_with(asked.as_str()))
+        let named = |names: &[String]| names.iter().any(|name| row.starts_with(name.as_str()));
+        (self.rows.is_empty() || named(&self.rows)) && !named(&self.without)
     }
 
     /// JVM settings of a smoke run, in front of all others: its JVMs are not worth optimizing for.

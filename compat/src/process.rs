@@ -58,6 +58,19 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(kibibytes * 1024)
 }
 
+/// How often any listener of this machine has dropped a connection because its backlog was full
+/// (`ListenOverflows` of `/proc/net/netstat`).
+pub fn listen_overflows() -> Result<u64> {
+    const PATH: &str = "/proc/net/netstat";
+    let text = fs::read_to_string(PATH)?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let names = lines.next().unwrap_or_default().split_ascii_whitespace();
+    let values = lines.next().unwrap_or_default().split_ascii_whitespace();
+    let found = names.zip(values).find(|(name, _)| *name == "ListenOverflows");
+    let (_, value) = found.ok_or_else(|| anyhow!("{PATH} has no ListenOverflows"))?;
+    Ok(value.parse()?)
+}
+
 /// The sum of two neighbouring fields, user and system time, of a `stat` file.
 fn stat_times(path: &str, first: usize) -> Result<Duration> {
     let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
@@ -90,6 +103,12 @@ mod tests {
         assert!(sum > 0);
         assert!(cpu_time(std::process::id()).unwrap() >= process + Duration::from_millis(80));
         assert!(machine_cpu_time().unwrap() >= machine + Duration::from_millis(80));
+    }
+
+    #[test]
+    fn overflows_are_counted_by_the_kernel() {
+        let before = listen_overflows().unwrap();
+        assert!(listen_overflows().unwrap() >= before);
     }
 
     #[test]

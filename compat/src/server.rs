@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::options::Options;
+use crate::proxy::Proxy;
 use crate::{kafka, process, zookeeper};
 
 /// How long a server may take to its first answer.
@@ -61,6 +62,27 @@ pub enum Roles {
         /// The client port of the peer's ZooKeeper.
         zookeeper: u16,
     },
+    /// An Apache Kafka broker that a gateway is compared with, on the same coordinator.
+    BesideGateway {
+        /// The client port of the coordinator.
+        zookeeper: u16,
+        /// The most that its heap may be, in GiB.
+        heap: u8,
+    },
+    /// A doorkeeper gateway.
+    Gateway {
+        /// The client port of the coordinator.
+        zookeeper: u16,
+        /// Whether clients are told the gateway's addresses.
+        relay: bool,
+    },
+    /// Another proxy in front of a broker.
+    Proxy {
+        /// Which one.
+        proxy: Proxy,
+        /// The broker's port.
+        broker: u16,
+    },
 }
 
 /// A running server; killed when dropped.
@@ -76,6 +98,8 @@ pub struct Server {
     pub zookeeper: SocketAddr,
     /// Where it speaks Kafka's protocol, if it does.
     pub kafka: Option<SocketAddr>,
+    /// When its process was started.
+    pub started: Instant,
     /// From the process's start to its first answer.
     pub start_time: Duration,
 }
@@ -95,15 +119,24 @@ impl Server {
                 }
                 Some(free_port()?)
             }
+            Roles::BesideGateway { zookeeper, .. } | Roles::Gateway { zookeeper, .. } => {
+                zookeeper_port = zookeeper;
+                Some(free_port()?)
+            }
+            Roles::Proxy { proxy, .. } => Some(proxy.free_port()?),
         };
-        if side == Side::Doorkeeper || kafka_port.is_none() {
+        let embedded = side == Side::Doorkeeper && matches!(roles, Roles::Broker { .. });
+        if embedded || kafka_port.is_none() {
             configurations.push(write_zoo_cfg(folder, zookeeper_port)?);
         }
-        if let Some(port) = kafka_port {
-            configurations.push(write_server_properties(folder, port, zookeeper_port)?);
+        if let (Some(port), false) = (kafka_port, matches!(roles, Roles::Proxy { .. })) {
+            configurations.push(write_server_properties(folder, roles, port, zookeeper_port)?);
         }
         let log = folder.join("output.log");
         let mut command = match (side, roles) {
+            (_, Roles::Proxy { proxy, broker }) => {
+                proxy.command(options, folder, kafka_port.unwrap_or_default(), broker)?
+            }
             (Side::Doorkeeper, _) => {
                 let mut command = slowed(options, options.doorkeeper.as_os_str());
                 // Snapshots are told, with what they held up.
@@ -121,12 +154,14 @@ impl Server {
                 command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain");
                 command
             }
-            (Side::Peer, Roles::Broker { .. }) => {
+            (Side::Peer, _) => {
                 let mut command = slowed(options, "java".as_ref());
-                command
-                    .args(options.smoke_jvm())
-                    .args(KAFKA_JVM)
-                    .arg("-Dlog4j.configuration=file:".to_owned() + &write_log4j(folder)?);
+                command.args(options.smoke_jvm()).args(KAFKA_JVM);
+                if let Roles::BesideGateway { heap, .. } = roles {
+                    // The last one counts.
+                    command.arg(format!("-Xmx{heap}G"));
+                }
+                command.arg("-Dlog4j.configuration=file:".to_owned() + &write_log4j(folder)?);
                 command.arg("-cp").arg(options.kafka_jars.join("*")).arg("kafka.Kafka");
                 command
             }
@@ -145,9 +180,11 @@ impl Server {
             side,
             zookeeper: local(zookeeper_port),
             kafka: kafka_port.map(local),
+            started,
             start_time: Duration::ZERO,
         };
-        while let Err(error) = server.first_answer(patience(started.elapsed())) {
+        let with_broker = !matches!(roles, Roles::Gateway { .. });
+        while let Err(error) = server.first_answer(patience(started.elapsed()), with_broker) {
             if let Some(status) = server.child.try_wait()? {
                 bail!("{side:?} ended with {status}: see {}", server.keep_log());
             }
@@ -162,12 +199,13 @@ impl Server {
         Ok(server)
     }
 
-    fn first_answer(&self, patience: Duration) -> Result<()> {
+    /// A gateway may have nobody behind it: it answers all the same.
+    fn first_answer(&self, patience: Duration, with_broker: bool) -> Result<()> {
         let Some(address) = self.kafka else {
             return zookeeper::Client::connect(self.zookeeper, patience)?.close();
         };
         let answer = kafka::Client::connect(address, patience)?.metadata(Some(&[]))?;
-        if answer.brokers.is_empty() || answer.controller_id.0 < 0 {
+        if with_broker && (answer.brokers.is_empty() || answer.controller_id.0 < 0) {
             bail!("no broker or no controller yet");
         }
         Ok(())
@@ -296,17 +334,30 @@ fn write_zoo_cfg(folder: &Path, port: u16) -> Result<PathBuf> {
     write_file(folder, "zoo.cfg", &text)
 }
 
-fn write_server_properties(folder: &Path, port: u16, zookeeper: u16) -> Result<PathBuf> {
+fn write_server_properties(
+    folder: &Path,
+    roles: Roles,
+    port: u16,
+    zookeeper: u16,
+) -> Result<PathBuf> {
+    let mut text = format!(
+        "listeners=PLAINTEXT://127.0.0.1:{port}\nzookeeper.connect=127.0.0.1:{zookeeper}\n\
+         auto.create.topics.enable=false\n"
+    );
+    if let Roles::Gateway { relay, .. } = roles {
+        text += "process.roles=gateway\n";
+        if relay {
+            text += "doorkeeper.gateway.addresses=gateway\ndoorkeeper.gateway.port.base=0\n";
+        }
+        return write_file(folder, "server.properties", &text);
+    }
     let data = folder.join("broker");
     fs::create_dir_all(&data)?;
-    let mut text = String::new();
-    writeln!(
-        text,
-        "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}",
-        data.display()
-    )?;
-    writeln!(text, "zookeeper.connect=127.0.0.1:{zookeeper}\nnum.partitions=1")?;
-    writeln!(text, "offsets.topic.replication.factor=1\nauto.create.topics.enable=false")?;
+    writeln!(text, "broker.id=0\nlog.dirs={}\nnum.partitions=1", data.display())?;
+    text += "offsets.topic.replication.factor=1\n";
+    if matches!(roles, Roles::BesideGateway { .. }) {
+        text += "socket.listen.backlog.size=4096\n";
+    }
     write_file(folder, "server.properties", &text)
 }
 

@@ -22,6 +22,8 @@ use crate::load::read_frame;
 pub const METADATA_VERSION: i16 = 12;
 const CREATE_TOPICS_VERSION: i16 = 7;
 const DELETE_TOPICS_VERSION: i16 = 6;
+/// The error of a partition without a leader.
+const LEADER_NOT_AVAILABLE: i16 = 5;
 /// How long a broker may take to make topics, and to find leaders for them.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -66,7 +68,8 @@ impl Client {
             }
         }
         let deadline = Instant::now() + PATIENCE;
-        while let Err(error) = check_topics(&self.metadata(Some(names))?, names.len(), partitions) {
+        let expected = Expected { topics: names.len(), partitions, led: true };
+        while let Err(error) = expected.check(&self.metadata(Some(names))?) {
             if Instant::now() > deadline {
                 return Err(error).context("topics without leaders");
             }
@@ -89,11 +92,17 @@ impl Client {
         Ok(())
     }
 
+    /// Sends a whole frame and returns the answer without its length.
+    pub(super) fn exchange(&mut self, frame: &[u8]) -> Result<Vec<u8>> {
+        self.stream.write_all(frame)?;
+        read_frame(&mut self.stream)
+    }
+
     fn call<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response> {
         self.correlation_id += 1;
-        self.stream.write_all(&request_frame(request, version, self.correlation_id)?)?;
-        let answer =
-            Bytes::from(read_frame(&mut self.stream).with_context(|| format!("API {}", R::KEY))?);
+        let frame = request_frame(request, version, self.correlation_id)?;
+        let answer = self.exchange(&frame).with_context(|| format!("API {}", R::KEY))?;
+        let answer = Bytes::from(answer);
         let (id, response) = decode_answer::<R>(answer, version)?;
         if id != self.correlation_id {
             bail!("an answer to {id} where {} was asked", self.correlation_id);
@@ -110,30 +119,46 @@ pub(super) fn metadata_request(topics: Option<&[String]>) -> MetadataRequest {
         .with_allow_auto_topic_creation(false)
 }
 
-/// Checks that as many topics are there, each with as many partitions, each with a leader.
-pub(super) fn check_topics(
-    response: &MetadataResponse,
-    topics: usize,
-    partitions: i32,
-) -> Result<()> {
-    if response.topics.len() != topics {
-        bail!("{} topics instead of {topics}", response.topics.len());
-    }
-    for topic in &response.topics {
-        let led = topic.partitions.iter().filter(|partition| {
-            partition.error_code == 0
-                && response.brokers.iter().any(|b| b.node_id == partition.leader_id)
-        });
-        if topic.error_code != 0 || i32::try_from(led.count()) != Ok(partitions) {
-            bail!(
-                "topic {:?}: error {}, {} partitions, not {partitions} with a leader",
-                topic.name,
-                topic.error_code,
-                topic.partitions.len()
-            );
+/// What an answer to Metadata must say.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    /// How many topics there are.
+    pub topics: usize,
+    /// How many partitions each has.
+    pub partitions: i32,
+    /// Whether each of them has a leader that is there, or none has.
+    pub led: bool,
+}
+
+impl Expected {
+    /// Checks that as many topics are there, each with as many partitions.
+    pub fn check(&self, response: &MetadataResponse) -> Result<()> {
+        let Self { topics, partitions, led } = *self;
+        if response.topics.len() != topics {
+            bail!("{} topics instead of {topics}", response.topics.len());
         }
+        for topic in &response.topics {
+            let right = topic.partitions.iter().filter(|partition| {
+                let leader = partition.leader_id;
+                if led {
+                    partition.error_code == 0
+                        && response.brokers.iter().any(|b| b.node_id == leader)
+                } else {
+                    partition.error_code == LEADER_NOT_AVAILABLE && leader.0 == -1
+                }
+            });
+            if topic.error_code != 0 || i32::try_from(right.count()) != Ok(partitions) {
+                bail!(
+                    "topic {:?}: error {}, {} partitions, not {partitions} {} a leader",
+                    topic.name,
+                    topic.error_code,
+                    topic.partitions.len(),
+                    if led { "with" } else { "without" }
+                );
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 pub(super) fn topic_name(name: &str) -> TopicName {

@@ -2,12 +2,14 @@
 //! whose frames are made once and answers checked by hand.
 
 mod client;
+mod cluster;
 mod metadata;
 mod records;
 
-pub use client::{Client, METADATA_VERSION};
-pub use metadata::Metadata;
-pub use records::{Fetch, Produce};
+pub use client::{Client, Expected, METADATA_VERSION};
+pub use cluster::Topics;
+pub use metadata::{Metadata, all_topics_frame};
+pub use records::{FETCH_BYTES, Fetch, Produce};
 
 use anyhow::{Context, Result};
 use bytes::{BufMut, Bytes, BytesMut};

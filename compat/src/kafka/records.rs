@@ -22,8 +22,8 @@ use crate::load::Conversation;
 const PRODUCE_VERSION: i16 = 9;
 /// The last version that names topics instead of giving their ids.
 const FETCH_VERSION: i16 = 12;
-/// The most that one Fetch asks for: the default of `max.partition.fetch.bytes`.
-const FETCH_BYTES: i32 = 1 << 20;
+/// The default of `max.partition.fetch.bytes`.
+pub const FETCH_BYTES: i32 = 1 << 20;
 /// Stands in a Fetch frame where the offset belongs, and nowhere else in it.
 const OFFSET_MARK: i64 = 0x6D61_726B_6D61_726B;
 
@@ -34,14 +34,28 @@ pub struct Produce {
     correlations: Vec<Correlation>,
     /// The base offset that each partition's next answer must have, once one is known.
     next_offsets: Vec<Option<i64>>,
+    /// Whether each connection has a partition of its own.
+    alone: bool,
     records: i64,
 }
 
 impl Produce {
     /// Batches of `records` records of `size` bytes to partition `connection` of `topic`.
     pub fn new(topic: &str, connections: usize, records: usize, size: usize) -> Result<Self> {
+        Self::shared(topic, connections, connections, records, size)
+    }
+
+    /// The same, where the connections share so many `partitions`; then base offsets are not checked.
+    pub fn shared(
+        topic: &str,
+        connections: usize,
+        partitions: usize,
+        records: usize,
+        size: usize,
+    ) -> Result<Self> {
         let batch = batch(records, size)?;
-        let frame = |partition: usize| {
+        let frame = |connection: usize| {
+            let partition = connection % partitions.max(1);
             let data = PartitionProduceData::default()
                 .with_index(i32::try_from(partition)?)
                 .with_records(Some(batch.clone()));
@@ -58,6 +72,7 @@ impl Produce {
             frames: (0..connections).map(frame).collect::<Result<_>>()?,
             correlations: vec![Correlation::default(); connections],
             next_offsets: vec![None; connections],
+            alone: connections <= partitions,
             records: i64::try_from(records)?,
         })
     }
@@ -97,7 +112,7 @@ impl Conversation for Produce {
         if partition.error_code != 0 {
             bail!("Produce: error {} ({:?})", partition.error_code, partition.error_message);
         }
-        if let Some(next) = *next {
+        if let (Some(next), true) = (*next, self.alone) {
             ensure!(
                 partition.base_offset == next,
                 "base offset {}, not {next}",
@@ -153,13 +168,14 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    /// Reads partition `connection` of `topic`; one request at a time on each connection.
-    pub fn new(topic: &str, connections: usize) -> Result<Self> {
+    /// Reads partition `connection` of `topic`, at most `bytes` by each request, or one batch if that is
+    /// longer; one request at a time on each connection.
+    pub fn new(topic: &str, connections: usize, bytes: i32) -> Result<Self> {
         let frame = |partition: usize| {
             let partition = FetchPartition::default()
                 .with_partition(i32::try_from(partition)?)
                 .with_fetch_offset(OFFSET_MARK)
-                .with_partition_max_bytes(FETCH_BYTES);
+                .with_partition_max_bytes(bytes);
             let topic = FetchTopic::default()
                 .with_topic(topic_name(topic))
                 .with_partitions(vec![partition]);
@@ -336,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_fetch_frame_has_one_place_for_the_offset() {
-        let fetch = Fetch::new("some-topic", 2).unwrap();
+        let fetch = Fetch::new("some-topic", 2, FETCH_BYTES).unwrap();
         let mark = OFFSET_MARK.to_be_bytes();
         for frame in &fetch.frames {
             assert_eq!(frame.windows(8).filter(|bytes| *bytes == mark).count(), 1);

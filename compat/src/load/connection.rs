@@ -2,21 +2,27 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use mio::{Interest, Poll, Token};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Conversation;
 use crate::histogram::Histogram;
 
-/// Room that is offered to one `read`.
-const READ_SIZE: usize = 64 << 10;
 /// The longest answer that is taken for one.
 const MAX_ANSWER: usize = 128 << 20;
+/// Bytes in front of an answer that say how long it is.
+const LENGTH_BYTES: usize = 4;
+/// The error of a connection that is not there yet: `EINPROGRESS` of Linux.
+const EINPROGRESS: i32 = 115;
 /// How long opening and closing wait for the server each time.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connections from one source address at most, so that none runs out of ports.
+const PER_SOURCE: usize = 4_000;
 
 /// A non-blocking connection with its requests in flight.
 #[derive(Debug)]
@@ -25,34 +31,62 @@ pub(super) struct Connection {
     /// The bytes that are still to be written: `out[written..]`.
     out: Vec<u8>,
     written: usize,
-    /// The bytes read and not yet taken: `input[taken..filled]`.
-    input: Vec<u8>,
-    taken: usize,
-    filled: usize,
+    answer: Option<Answer>,
+    /// What is kept of an answer that is not whole yet, or the beginning of its length.
+    kept: Vec<u8>,
     sent: VecDeque<Instant>,
     exhausted: bool,
+}
+
+/// An answer that is being read.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    length: usize,
+    /// How many of its first bytes the conversation wants.
+    wanted: usize,
+    /// How many of its bytes were read.
+    read: usize,
 }
 
 impl Connection {
     /// Takes over a connection whose opening exchange is done, and registers it for readiness.
     pub(super) fn new(stream: TcpStream, index: usize, poll: &Poll) -> Result<Self> {
         stream.set_nonblocking(true)?;
+        Self::register(stream, index, poll)
+    }
+
+    /// A connection that is only being made: it is writable when it is there, or has failed.
+    pub(super) fn connecting(address: SocketAddr, index: usize, poll: &Poll) -> Result<Self> {
+        let socket = socket(address, index)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(EINPROGRESS) => return Err(error.into()),
+            _ => {}
+        }
+        Self::register(socket.into(), index, poll)
+    }
+
+    fn register(stream: TcpStream, index: usize, poll: &Poll) -> Result<Self> {
         let mut stream = mio::net::TcpStream::from_std(stream);
-        poll.registry().register(
-            &mut stream,
-            Token(index),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(index), both)?;
         Ok(Self {
             stream,
             out: Vec::new(),
             written: 0,
-            input: vec![0; READ_SIZE],
-            taken: 0,
-            filled: 0,
+            answer: None,
+            kept: Vec::new(),
             sent: VecDeque::new(),
             exhausted: false,
         })
+    }
+
+    /// Why the connection was not made, if it was not.
+    pub(super) fn refused(&self) -> Result<()> {
+        match self.stream.take_error()? {
+            None => Ok(()),
+            Some(error) => Err(error.into()),
+        }
     }
 
     /// The connection as a blocking one again.
@@ -100,21 +134,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads until the socket is empty; returns how many answers came.
+    /// Reads until the socket is empty, by way of `room`; returns how many answers came.
     pub(super) fn read<C: Conversation>(
         &mut self,
         index: usize,
+        room: &mut [u8],
         mut latency: Option<&mut Histogram>,
         conversation: &mut C,
     ) -> Result<u64> {
         let mut answers = 0;
         loop {
-            if self.filled == self.input.len() {
-                let larger = self.input.len() * 2;
-                self.input.resize(larger, 0);
-            }
-            let room = self.input.get_mut(self.filled..).unwrap_or_default();
-            let offered = room.len();
             let count = match self.stream.read(room) {
                 Ok(0) => bail!("the server closed the connection"),
                 Ok(count) => count,
@@ -122,30 +151,77 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error).context("read"),
             };
-            self.filled += count;
+            let bytes = room.get(..count).unwrap_or_default();
             let now = Instant::now();
-            while let Some(answer) =
-                frame(self.input.get(self.taken..self.filled).unwrap_or_default())?
-            {
-                let Some(sent) = self.sent.pop_front() else {
-                    bail!("an answer without a request")
-                };
-                conversation.answered(index, answer)?;
-                self.taken += 4 + answer.len();
-                answers += 1;
-                if let Some(latency) = &mut latency {
-                    latency.record(now.saturating_duration_since(sent));
-                }
-            }
-            self.input.copy_within(self.taken..self.filled, 0);
-            self.filled -= self.taken;
-            self.taken = 0;
+            answers += self.take(index, bytes, now, latency.as_deref_mut(), conversation)?;
             // Readiness is told by edges: a read that left room in the buffer has emptied the socket.
-            if count < offered {
+            if count < room.len() {
                 return Ok(answers);
             }
         }
     }
+
+    /// Takes what was read: keeps of an answer that is not whole yet what is wanted of it.
+    fn take<C: Conversation>(
+        &mut self,
+        index: usize,
+        mut bytes: &[u8],
+        now: Instant,
+        mut latency: Option<&mut Histogram>,
+        conversation: &mut C,
+    ) -> Result<u64> {
+        let mut answers = 0;
+        loop {
+            let Some(mut answer) = self.answer else {
+                let missing = LENGTH_BYTES - self.kept.len();
+                let (some, rest) = bytes.split_at(missing.min(bytes.len()));
+                self.kept.extend_from_slice(some);
+                bytes = rest;
+                let Some(length) = self.kept.first_chunk() else { return Ok(answers) };
+                let length = frame_length(*length)?;
+                self.kept.clear();
+                let wanted = conversation.wanted(length).min(length);
+                self.answer = Some(Answer { length, wanted, read: 0 });
+                continue;
+            };
+            let (some, rest) = bytes.split_at((answer.length - answer.read).min(bytes.len()));
+            bytes = rest;
+            let wanted = some.get(..answer.wanted.saturating_sub(answer.read).min(some.len()));
+            let wanted = wanted.unwrap_or_default();
+            if some.len() < answer.length {
+                self.kept.extend_from_slice(wanted);
+            }
+            answer.read += some.len();
+            self.answer = Some(answer);
+            if answer.read < answer.length {
+                return Ok(answers);
+            }
+            self.answer = None;
+            let Some(sent) = self.sent.pop_front() else { bail!("an answer without a request") };
+            if some.len() < answer.length {
+                conversation.answered(index, &self.kept)?;
+                self.kept = Vec::new();
+            } else {
+                conversation.answered(index, wanted)?;
+            }
+            answers += 1;
+            if let Some(latency) = &mut latency {
+                latency.record(now.saturating_duration_since(sent));
+            }
+        }
+    }
+}
+
+/// A socket towards `address`; where there are many connections, from one of several loopback addresses.
+fn socket(address: SocketAddr, index: usize) -> Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let source = index / PER_SOURCE;
+    if source > 0 && address.ip().is_loopback() && address.is_ipv4() {
+        let source = Ipv4Addr::new(127, 0, 1, u8::try_from(source)?);
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
 }
 
 /// Connects and sends the opening request.
@@ -154,8 +230,9 @@ pub(super) fn open<C: Conversation>(
     index: usize,
     conversation: &mut C,
 ) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
+    let socket = socket(address, index)?;
+    socket.connect(&address.into())?;
+    let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut out = Vec::new();
     conversation.open(index, &mut out)?;
@@ -186,13 +263,7 @@ pub(super) fn await_end(mut stream: TcpStream, index: usize) -> Result<()> {
     }
 }
 
-/// The first whole frame of `bytes`, without its length.
-fn frame(bytes: &[u8]) -> Result<Option<&[u8]>> {
-    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
-    Ok(rest.get(..frame_length(*length)?))
-}
-
-fn frame_length(length: [u8; 4]) -> Result<usize> {
+fn frame_length(length: [u8; LENGTH_BYTES]) -> Result<usize> {
     match usize::try_from(i32::from_be_bytes(length)) {
         Ok(length) if length <= MAX_ANSWER => Ok(length),
         _ => bail!("an answer's length is {}", i32::from_be_bytes(length)),
@@ -201,7 +272,7 @@ fn frame_length(length: [u8; 4]) -> Result<usize> {
 
 /// Reads one frame from a blocking connection and returns it without its length.
 pub(crate) fn read_frame(stream: &mut TcpStream) -> Result<Vec<u8>> {
-    let mut length = [0; 4];
+    let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length).context("no answer")?;
     let mut payload = vec![0; frame_length(length)?];
     stream.read_exact(&mut payload).context("half an answer")?;

@@ -6,7 +6,9 @@
 //! for a busy generator: the generator's own CPU time stands beside every figure.
 
 mod connection;
+mod storm;
 pub(crate) use connection::read_frame;
+pub use storm::{Storm, Stormed, storm};
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -20,6 +22,8 @@ use connection::Connection;
 
 /// How long a server may leave every request unanswered before the load counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Room that is offered to one `read`.
+const READ_SIZE: usize = 256 << 10;
 /// Connections that are opened together: fewer than any server's backlog.
 const OPENED_AT_ONCE: usize = 32;
 
@@ -33,6 +37,11 @@ pub trait Conversation {
     fn opened(&mut self, connection: usize, answer: &[u8]) -> Result<()>;
     /// Appends the next request; false when this connection has nothing more to ask.
     fn ask(&mut self, connection: usize, out: &mut Vec<u8>) -> bool;
+    /// How many of the first bytes of an answer of this length are to be kept for
+    /// [`Conversation::answered`]; the others are read and dropped. Called once for each answer.
+    fn wanted(&mut self, length: usize) -> usize {
+        length
+    }
     /// Checks the answer to the oldest request that has none.
     fn answered(&mut self, connection: usize, answer: &[u8]) -> Result<()>;
     /// Appends a goodbye that the server follows by closing the connection; false = hang up.
@@ -171,7 +180,7 @@ pub fn run_and<C: Conversation>(
     for (index, stream) in open_all(&load, conversation)?.into_iter().enumerate() {
         connections.push(Connection::new(stream, index, &poll)?);
     }
-    let mut run = Run { connections, answers: 0, latency: None };
+    let mut run = Run { connections, room: vec![0; READ_SIZE], answers: 0, latency: None };
     let measured = run.drive(&mut poll, &load, extent, conversation);
     let measured = measured.with_context(|| format!("load on {}", load.address))?;
     inspect()?;
@@ -220,6 +229,7 @@ pub(crate) fn close_all<C: Conversation>(
 /// A load under way.
 struct Run {
     connections: Vec<Connection>,
+    room: Vec<u8>,
     answers: u64,
     /// Where latencies go; none while unmeasured.
     latency: Option<Histogram>,
@@ -308,7 +318,7 @@ impl Run {
             let Some(connection) = self.connections.get_mut(index) else { continue };
             if event.is_readable() {
                 self.answers += connection
-                    .read(index, self.latency.as_mut(), conversation)
+                    .read(index, &mut self.room, self.latency.as_mut(), conversation)
                     .with_context(|| format!("connection {index}"))?;
                 connection.fill(index, in_flight, Instant::now(), conversation)?;
             } else {

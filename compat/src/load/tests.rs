@@ -86,6 +86,39 @@ fn load(address: SocketAddr, connections: usize, in_flight: usize) -> Load {
     Load { address, pid: std::process::id(), connections, in_flight }
 }
 
+/// Of each answer the first three bytes are wanted.
+struct Skimming(Counting);
+
+impl Conversation for Skimming {
+    fn open(&mut self, connection: usize, out: &mut Vec<u8>) -> Result<()> {
+        self.0.open(connection, out)
+    }
+
+    fn opened(&mut self, connection: usize, answer: &[u8]) -> Result<()> {
+        self.0.opened(connection, answer)
+    }
+
+    fn ask(&mut self, connection: usize, out: &mut Vec<u8>) -> bool {
+        self.0.ask(connection, out)
+    }
+
+    fn wanted(&mut self, length: usize) -> usize {
+        assert_eq!(length, 4);
+        3
+    }
+
+    fn answered(&mut self, connection: usize, answer: &[u8]) -> Result<()> {
+        let answered = &mut self.0.answered[connection];
+        *answered += 1;
+        anyhow::ensure!(answer == &answered.to_be_bytes()[..3], "a wrong answer: {answer:?}");
+        Ok(())
+    }
+
+    fn close(&mut self, _: usize, _: &mut Vec<u8>) -> bool {
+        false
+    }
+}
+
 const NEVER: u32 = u32::MAX - 1;
 
 #[test]
@@ -126,4 +159,33 @@ fn a_server_that_hangs_up_fails_the_load() {
         run(load(server(1, NEVER, 77), 1, 2), Extent::Everything, &mut counting).unwrap_err();
     let text = format!("{error:#}");
     assert!(text.contains("closed the connection") || text.contains("reset"), "{text}");
+}
+
+#[test]
+fn what_is_not_wanted_of_an_answer_is_dropped() {
+    let mut skimming = Skimming(Counting::new(3, 500));
+    let measured =
+        run(load(server(3, NEVER, NEVER), 3, 7), Extent::Everything, &mut skimming).unwrap();
+    assert_eq!(skimming.0.answered, [500; 3]);
+    assert_eq!(measured.answers, 1500);
+    // What the server changes is the last byte, which is not looked at.
+    let mut skimming = Skimming(Counting::new(1, 500));
+    run(load(server(1, 77, NEVER), 1, 2), Extent::Everything, &mut skimming).unwrap();
+}
+
+#[test]
+fn every_client_of_a_storm_is_answered_once_or_counted_as_failed() {
+    let clients = 150;
+    let storming = |address| Storm { address, pid: std::process::id(), clients };
+    let mut counting = Counting::new(clients, 1);
+    let stormed = storm(storming(server(clients, NEVER, NEVER)), &mut counting).unwrap();
+    assert_eq!((stormed.measured.answers, stormed.failed), (150, 0));
+    assert_eq!(counting.answered, [1; 150]);
+    // Every second one is hung up on.
+    let mut counting = Counting::new(clients, 1);
+    counting.asked.iter_mut().step_by(2).for_each(|asked| *asked = 7);
+    counting.limit = 8;
+    counting.answered.iter_mut().step_by(2).for_each(|answered| *answered = 7);
+    let stormed = storm(storming(server(clients, NEVER, 8)), &mut counting).unwrap();
+    assert_eq!((stormed.measured.answers, stormed.failed), (75, 75));
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{Bench, KAFKA, Native};
-use crate::kafka::{Client, Metadata};
+use crate::kafka::{Client, Expected, Metadata};
 use crate::load::{Load, run as run_load};
 
 pub(super) const NAMES: [&str; 2] = ["metadata-one", "metadata-all"];
@@ -38,7 +38,8 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         bench.native_row(&row, &pair, |server, extent| {
             let address = server.kafka.unwrap_or(server.zookeeper);
             let load = Load { address, pid: server.pid(), connections, in_flight: 1 };
-            run_load(load, extent, &mut Metadata::new(asked, expected, PARTITIONS, connections)?)
+            let expected = Expected { topics: expected, partitions: PARTITIONS, led: true };
+            run_load(load, extent, &mut Metadata::new(asked, expected, connections)?)
         })?;
     }
     bench.keep(true, pair);

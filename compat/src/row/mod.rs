@@ -1,9 +1,12 @@
 //! The rows of the table: each puts the same load on both sides, in turn, round after round.
 
 mod coordinator;
+mod gateway;
+mod large;
 mod metadata;
 mod million;
 mod records;
+mod relay;
 mod sessions;
 mod start;
 mod tools;
@@ -46,6 +49,9 @@ pub fn names() -> Vec<String> {
     names.extend(sessions::NAMES.map(str::to_owned));
     names.extend(start::NAMES.map(str::to_owned));
     names.push(million::NAME.to_owned());
+    names.extend(gateway::names());
+    names.extend(large::NAMES.map(str::to_owned));
+    names.extend(relay::names());
     names
 }
 
@@ -75,7 +81,7 @@ impl Bench {
     /// Prepares a run: the folder for data is emptied.
     pub fn new(mut options: Options) -> Result<Self> {
         let known = names();
-        for asked in &options.rows {
+        for asked in options.rows.iter().chain(&options.without) {
             if !known.iter().any(|name| name.starts_with(asked.as_str())) {
                 bail!("no row begins with {asked}; there are {}", known.join(", "));
             }
@@ -87,6 +93,9 @@ impl Bench {
         options.scratch = options.scratch.canonicalize()?;
         for program in
             [&mut options.doorkeeper, &mut options.kafka_jars, &mut options.zookeeper_jars]
+                .into_iter()
+                .chain(&mut options.kroxylicious_jars)
+                .chain(&mut options.kroxylicious_main)
         {
             // A missing one is reported by the row that needs it.
             *program = program.canonicalize().unwrap_or_else(|_| program.clone());
@@ -106,6 +115,9 @@ impl Bench {
         self.group("sessions", &sessions::NAMES.map(str::to_owned), sessions::run);
         self.group("start", &start::NAMES.map(str::to_owned), start::run);
         self.group("million", &[million::NAME.to_owned()], million::run);
+        self.group("gateway", &gateway::names(), gateway::run);
+        self.group("large", &large::NAMES.map(str::to_owned), large::run);
+        self.group("relay", &relay::names(), relay::run);
         self.kept = [None, None];
         // What cannot be removed is removed by the next run, or is an error there.
         let _ = fs::remove_dir_all(&self.options.scratch);

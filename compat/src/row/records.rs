@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Bench, KAFKA, Native, Pair, tools};
-use crate::kafka::{Client, Fetch, Produce};
+use crate::kafka::{Client, FETCH_BYTES, Fetch, Produce};
 use crate::load::{Extent, Load, run as run_load};
 
 pub(super) const NAMES: [&str; 2] = ["native-produce", "native-fetch"];
@@ -67,7 +67,7 @@ fn native(bench: &mut Bench, pair: &Pair) -> Result<()> {
         let operation = "Fetch v12 of up to 1 MiB, 8 connections";
         let row = Native { name: NAMES[1], operation, peer_name: KAFKA, warm: false };
         bench.native_row(&row, pair, |server, extent| {
-            let mut fetch = Fetch::new(&fetch_topic, CONNECTIONS)?;
+            let mut fetch = Fetch::new(&fetch_topic, CONNECTIONS, FETCH_BYTES)?;
             let measured = run_load(load(server, 1), extent, &mut fetch)?;
             anyhow::ensure!(fetch.bytes > 0, "nothing was fetched");
             Ok(measured)

@@ -302,17 +302,17 @@ impl Numbers {
     }
 }
 
-/// Creates, with data, or deletes each path of a list once, on whichever connection is free.
-struct Bulk<I> {
-    paths: I,
-    data: Option<Vec<u8>>,
-}
+/// Creates, with the data that it comes with, or deletes each path of a list once, on whichever
+/// connection is free.
+struct Bulk<I>(I);
 
-impl<I: Iterator<Item = String>> Operation for Bulk<I> {
+impl<D: AsRef<[u8]>, I: Iterator<Item = (String, Option<D>)>> Operation for Bulk<I> {
     fn ask(&mut self, _: usize, xid: i32, out: &mut Vec<u8>) -> bool {
-        let Some(path) = self.paths.next() else { return false };
-        match &self.data {
-            Some(data) => put_request(out, xid, CREATE, |out| put_create(out, &path, data)),
+        let Some((path, data)) = self.0.next() else { return false };
+        match data {
+            Some(data) => {
+                put_request(out, xid, CREATE, |out| put_create(out, &path, data.as_ref()));
+            }
             None => put_request(out, xid, DELETE, |out| {
                 put_string(out, &path);
                 put_int(out, -1);
@@ -326,17 +326,31 @@ impl<I: Iterator<Item = String>> Operation for Bulk<I> {
     }
 }
 
+fn bulk<D: AsRef<[u8]>>(
+    load: Load,
+    each: impl Iterator<Item = (String, Option<D>)>,
+) -> Result<Measured> {
+    run(load, Extent::Everything, &mut Sessions::new(load.connections, Bulk(each)))
+}
+
 /// Creates every path, whose parents must be there, as quickly as the server takes them.
 pub fn create_all(
     load: Load,
     paths: impl Iterator<Item = String>,
     data: &[u8],
 ) -> Result<Measured> {
-    let bulk = Bulk { paths, data: Some(data.to_vec()) };
-    run(load, Extent::Everything, &mut Sessions::new(load.connections, bulk))
+    bulk(load, paths.map(|path| (path, Some(data))))
+}
+
+/// The same, where each has data of its own.
+pub fn create_each(
+    load: Load,
+    znodes: impl Iterator<Item = (String, Vec<u8>)>,
+) -> Result<Measured> {
+    bulk(load, znodes.map(|(path, data)| (path, Some(data))))
 }
 
 /// Deletes every path as quickly as the server takes them.
 pub fn delete_all(load: Load, paths: impl Iterator<Item = String>) -> Result<Measured> {
-    run(load, Extent::Everything, &mut Sessions::new(load.connections, Bulk { paths, data: None }))
+    bulk(load, paths.map(|path| (path, None::<&[u8]>)))
 }

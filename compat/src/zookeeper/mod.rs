@@ -6,7 +6,7 @@ mod load;
 pub use client::Client;
 pub use load::{
     Create, GetData, Mixed, Multi, Numbers, Operation, Sessions, SetData, Watch, create_all,
-    delete_all,
+    create_each, delete_all,
 };
 
 use anyhow::{Result, bail};
