@@ -1,4 +1,5 @@
-// franz-go against a broker: admin, each codec with and without idempotence, consuming by assignment.
+// franz-go against a broker: admin, each codec with and without idempotence, consuming by assignment. With
+// a second argument, against a cluster of three: admin, groups and transactions (groups.go).
 // Prints a line "ok NAME" or "failed NAME: reason" a check; its caller looks at the stored batches.
 package main
 
@@ -154,6 +155,10 @@ func main() {
 		} else {
 			fmt.Printf("ok %s\n", name)
 		}
+	}
+	if len(os.Args) > 2 {
+		againstCluster(ctx, os.Args[2], report)
+		os.Exit(code)
 	}
 	codecs := []struct {
 		name  string

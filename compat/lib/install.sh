@@ -1,6 +1,6 @@
 # Installers. Each does nothing, and asks nobody, when its work is already done.
 # Pinned versions: Maven artifacts in compat/java/*.xml, Python packages in compat/python/requirements.txt,
-# Go modules in compat/go/go.sum, Rust in rust-toolchain.toml; Debian packages follow the distribution.
+# Go modules in compat/go*/go.sum, packages of npm in compat/node/package-lock.json, Rust in rust-toolchain.toml; Debian packages follow the distribution.
 
 PYTHON=$WORK/venv/bin/python
 export PYTHON
@@ -89,8 +89,7 @@ install_maven() {
   cp "$pom" "$jars/pom.xml"
 }
 
-# install_go [zookeeper]: the franz-go programme (compat/go) as $WORK/franz, or the one of compat/go-zookeeper
-# as $WORK/go-zookeeper.
+# install_go [NAME]: the franz-go programme (compat/go) as $WORK/franz, or the one of compat/go-NAME as $WORK/go-NAME.
 install_go() {
   local programme=franz source=$COMPAT/go
   if [ "${1:-go}" != go ]; then
@@ -117,6 +116,21 @@ install_go() {
   fi
   (cd "$source" && GOTOOLCHAIN=local GOFLAGS="-mod=readonly -buildvcs=false" "$go" build -o "$WORK/$programme" .)
   echo "$sum" >"$stamp"
+}
+
+# The programmes of compat/node with what they need, in $WORK/node.
+install_node() {
+  command -v node >/dev/null || install_debian nodejs
+  command -v npm >/dev/null || install_debian npm
+  local folder=$WORK/node
+  if ! cmp -s "$COMPAT/node/package-lock.json" "$folder/installed.json"; then
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp "$COMPAT"/node/package*.json "$folder"
+    (cd "$folder" && npm ci --no-audit --no-fund --ignore-scripts)
+    cp "$COMPAT/node/package-lock.json" "$folder/installed.json"
+  fi
+  cp "$COMPAT"/node/*.js "$folder"
 }
 
 # The programmes of compat/java/clients, as clients.jar among the jars that they use.

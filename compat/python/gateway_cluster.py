@@ -8,11 +8,14 @@ import base64
 import contextlib
 import hashlib
 import os
+import re
 import signal
 import time
+import urllib.request
 
 from kazoo.client import KazooClient
 
+import tools
 import wire
 from directories import ensemble, start_together
 from servers import Doorkeeper, Kafka, free_port, wait_for
@@ -49,6 +52,7 @@ class Broker(Kafka):
         self.name, self.broker_id, self.jaas = f"kafka-{broker_id}", broker_id, jaas
         super().__init__(folder / self.name, zookeeper, broker_id, heap_megabytes=256)
         self.outside = f"127.0.0.1:{free_port()}"
+        self.jmx_port = free_port()
         listeners = f"PLAINTEXT://{self.bootstrap}"
         if broker_id != 3:
             listeners += f",OUTSIDE://{self.outside}"
@@ -66,7 +70,21 @@ class Broker(Kafka):
 
     def command(self):
         command = super().command()
-        return [command[0], f"-Djava.security.auth.login.config={self.jaas}", *command[1:]]
+        jmx = "-Dcom.sun.management.jmxremote"
+        own = [
+            f"-Djava.security.auth.login.config={self.jaas}", f"{jmx}.port={self.jmx_port}", f"{jmx}.rmi.port={self.jmx_port}",
+            f"{jmx}.host=127.0.0.1", f"{jmx}.authenticate=false", f"{jmx}.ssl=false", "-Djava.rmi.server.hostname=127.0.0.1",
+        ]  # fmt: skip
+        return [command[0], *own, *command[1:]]
+
+    def metadata_requests(self):
+        """How many Metadata requests of any version it has taken since its start, by its own count."""
+        said = tools.run(
+            "3.9.1", "jmx", "--jmx-url", f"service:jmx:rmi:///jndi/rmi://127.0.0.1:{self.jmx_port}/jmxrmi", "--one-time",
+            "--object-name", "kafka.network:type=RequestMetrics,name=RequestsPerSec,request=Metadata,version=*",
+            "--attributes", "Count", "--report-format", "properties",
+        )  # fmt: skip
+        return sum(int(count) for count in re.findall(r"^kafka\.network:.*:Count=(\d+)$", said, re.MULTILINE))
 
 
 class Gateway(Doorkeeper):
@@ -87,6 +105,14 @@ class Gateway(Doorkeeper):
     @property
     def bootstrap(self):
         return self.addresses["gateways"][0]["listeners"]["PLAINTEXT"]
+
+    def metric(self, name, **labels):
+        """The sum of a metric's samples that have these labels."""
+        with urllib.request.urlopen(f"http://{self.http}/metrics", timeout=60) as answer:
+            lines = answer.read().decode().splitlines()
+        samples = [line for line in lines if re.match(rf"{name}[{{ ]", line)]
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in samples if all(each in line for each in wanted))
 
     @property
     def outside(self):
@@ -152,6 +178,10 @@ class Cluster:
 
     # The ensemble.
 
+    def leader(self):
+        """The member that leads the others."""
+        return wait_for("a leader", lambda: next((member for member in self.members if member.mode() == "leader"), None), every=0.2)
+
     def stop_ensemble(self):
         for member in self.members:
             member.process.terminate()
@@ -161,16 +191,8 @@ class Cluster:
     def start_ensemble(self):
         start_together(self.members)
 
-    @contextlib.contextmanager
     def frozen_ensemble(self):
-        """Its connections stay open, and nothing answers on them."""
-        for member in self.members:
-            os.kill(member.process.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for member in self.members:
-                os.kill(member.process.pid, signal.SIGCONT)
+        return frozen(*self.members)
 
     @contextlib.contextmanager
     def znodes(self):
@@ -234,8 +256,35 @@ class Cluster:
 
     # Changes, as a client of the controller asks for them.
 
-    def ask_controller(self, api, version, request):
-        return wire.ask(self.controller().bootstrap, api, version, request)
+    def ask_controller(self, api, version, request, seconds=60):
+        with wire.Connection(self.controller().bootstrap, seconds) as connection:
+            return connection.ask(api, version, request)
+
+    def create_internal_topics(self):
+        """Both are made by the first who asks."""
+        for kind in (0, 1):
+            def found(kind=kind):
+                return self.any_broker().ask("FindCoordinator", 3, {"Key": "first", "KeyType": kind})["ErrorCode"] == 0
+
+            wait_for("a coordinator", found, 90, every=0.2)
+
+    def create_all(self, counts, replicas=3, configs=None):
+        """Makes topics (a name, and how many partitions) in requests of a hundred; returns when all brokers know them."""
+        configs = [{"Name": key, "Value": value} for key, value in (configs or {}).items()]
+        names = list(counts)
+        for start in range(0, len(names), 100):
+            topics = [
+                {"Name": name, "NumPartitions": counts[name], "ReplicationFactor": replicas, "Assignments": [], "Configs": configs}
+                for name in names[start : start + 100]
+            ]
+            made = self.ask_controller("CreateTopics", 5, {"Topics": topics, "timeoutMs": 120_000}, seconds=180)
+            assert all(topic["ErrorCode"] == 0 for topic in made["Topics"]), made
+
+        def known(answer):
+            found = {topic["Name"]: len(topic["Partitions"]) for topic in answer["Topics"]}
+            return all(found.get(name) == count for name, count in counts.items())
+
+        self.settle(known, 240)
 
     def create(self, name, partitions=3, replicas=3, assignment=None, configs=None):
         assignments = [{"PartitionIndex": number, "BrokerIds": ids} for number, ids in enumerate(assignment or [])]
@@ -270,6 +319,20 @@ class Cluster:
 
         self.settle(moved)
 
+    def configure(self, name, key, value):
+        """Sets a topic's configuration, which no answer of the metadata plane shows."""
+        change = {"Name": key, "ConfigOperation": 0, "Value": value}
+        resource = {"ResourceType": 2, "ResourceName": name, "Configs": [change]}
+        done = self.ask_controller("IncrementalAlterConfigs", 1, {"Resources": [resource], "ValidateOnly": False})
+        assert done["Responses"][0]["ErrorCode"] == 0, done
+
+    def delete_all(self, names, seconds=240):
+        names = set(names)
+        gone = self.ask_controller("DeleteTopics", 3, {"TopicNames": sorted(names), "TimeoutMs": 120_000}, seconds=180)
+        # 7: it takes longer than the request waits.
+        assert all(each["ErrorCode"] in (0, 7) for each in gone["Responses"]), gone
+        self.settle(lambda answer: not names & {topic["Name"] for topic in answer["Topics"]}, seconds)
+
     def elect_preferred(self):
         done = self.ask_controller("ElectLeaders", 2, {"ElectionType": 0, "TopicPartitions": None, "TimeoutMs": 30_000})
         assert done["ErrorCode"] == 0, done
@@ -303,6 +366,18 @@ class Cluster:
             wait_for("its old registration ends", lambda: not session.exists(f"/brokers/ids/{number}"), 60, every=0.1)
         self.brokers[number].start(120)
         self.in_sync()
+
+
+@contextlib.contextmanager
+def frozen(*servers):
+    """Their connections stay open, and nothing answers on them."""
+    for server in servers:
+        os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for server in servers:
+            os.kill(server.process.pid, signal.SIGCONT)
 
 
 def sorted_answer(answer):

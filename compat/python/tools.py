@@ -17,6 +17,11 @@ MAIN_CLASSES = {
     "cluster": ("org.apache.kafka.tools.ClusterTool",) * 2,
     "broker-api-versions": ("kafka.admin.BrokerApiVersionsCommand", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
     "reassign-partitions": ("org.apache.kafka.tools.reassign.ReassignPartitionsCommand",) * 2,
+    "leader-election": ("org.apache.kafka.tools.LeaderElectionCommand",) * 2,
+    "consumer-groups": ("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",) * 2,
+    "acls": ("kafka.admin.AclCommand", "org.apache.kafka.tools.AclCommand"),
+    "delegation-tokens": ("org.apache.kafka.tools.DelegationTokenCommand",) * 2,
+    "jmx": ("org.apache.kafka.tools.JmxTool",) * 2,
     "storage": ("kafka.tools.StorageTool",) * 2,
     "dump-log": ("kafka.tools.DumpLogSegments",) * 2,
 }
