@@ -21,7 +21,7 @@ use doorkeeper::config::{
 };
 use doorkeeper::gateway::Gateway;
 use doorkeeper::net::tls::StoreKind;
-use doorkeeper::net::tls::store::{Password, StoreConfig};
+use doorkeeper::net::tls::store::{Password, StoreConfig, StoreSource};
 use doorkeeper::zookeeper::server::Coordinator;
 use tls_support::Authority;
 use zookeeper_client::{Acl, Acls, AuthId, AuthUser, Client, CreateMode, Error, Permission};
@@ -72,7 +72,7 @@ fn logged_in(dir: &Path, user: &str) -> CoordinatorAccess {
 
 fn pem(path: PathBuf, text: &str) -> StoreConfig {
     std::fs::write(&path, text).unwrap();
-    StoreConfig { path, kind: StoreKind::Pem, password: Password::Text(Secret::new("")) }
+    StoreConfig::file(path, StoreKind::Pem, Password::Text(Secret::new("")))
 }
 
 /// TLS that trusts one authority and shows a certificate of another, or none.
@@ -107,11 +107,10 @@ async fn refusal(address: SocketAddr, access: CoordinatorAccess) -> String {
 
 fn gateway(address: SocketAddr, access: CoordinatorAccess) -> GatewayConfig {
     GatewayConfig {
-        listeners: vec![GatewayListener {
-            name: "PLAINTEXT".to_owned(),
-            bind: ListenAddress { host: "127.0.0.1".to_owned(), port: 0 },
-            brokers: "PLAINTEXT".to_owned(),
-        }],
+        listeners: vec![GatewayListener::plain(
+            "PLAINTEXT",
+            ListenAddress { host: "127.0.0.1".to_owned(), port: 0 },
+        )],
         zookeeper_connect: address.to_string(),
         zookeeper_session_timeout: Duration::from_secs(20),
         access,
@@ -241,7 +240,7 @@ async fn a_login_over_tls_and_why_tls_fails() {
     let reason = refusal(plain, with(right.clone())).await;
     assert!(reason.starts_with("zookeeper.ssl.client.enable: "), "{reason}");
     let mut unreadable = right;
-    unreadable.trust_store.path = dir.path().join("gone.pem");
+    unreadable.trust_store.source = StoreSource::File(dir.path().join("gone.pem"));
     let reason = refusal(address, with(unreadable)).await;
     assert!(reason.starts_with("zookeeper.ssl.truststore.location: can't use"), "{reason}");
 }

@@ -30,12 +30,12 @@ fn rows(heading: &str) -> BTreeMap<String, Vec<String>> {
 
 #[test]
 fn every_key_that_takes_effect_is_in_the_readme_with_its_default() {
-    let embedded: BTreeMap<&str, String> = load(&[], &[])
+    let embedded: BTreeMap<String, String> = load(&[], &[])
         .unwrap()
         .effective
         .into_iter()
         .filter(|line| line.origin == doorkeeper::config::settings::Origin::Embedded)
-        .map(|line| (line.key, line.value.unwrap_or_default()))
+        .map(|line| (line.key.into_owned(), line.value.unwrap_or_default()))
         .collect();
     for (heading, table) in [
         ("### The process", OWN_KEYS),
@@ -48,7 +48,7 @@ fn every_key_that_takes_effect_is_in_the_readme_with_its_default() {
             let row = rows.remove(*name).unwrap_or_else(|| panic!("{name} is not in README.md"));
             assert_eq!(row[0], default.unwrap_or_default(), "the default of {name}");
             if *name != "process.roles" {
-                let expected = embedded.get(name).cloned().unwrap_or_default();
+                let expected = embedded.get(*name).cloned().unwrap_or_default();
                 assert_eq!(row[1], expected, "{name} without files");
             }
             assert!(row[2].len() > 10, "{name} has no explanation");

@@ -72,11 +72,11 @@ async fn max_cnxns_is_of_all_ports_together() {
         config.secure_client_address =
             Some(ListenAddress { host: "127.0.0.1".to_owned(), port: 0 });
         config.tls = Some(TlsConfig {
-            key_store: store::StoreConfig {
+            key_store: store::StoreConfig::file(
                 path,
-                kind: StoreKind::Pem,
-                password: store::Password::Text(doorkeeper::config::Secret::new("")),
-            },
+                StoreKind::Pem,
+                store::Password::Text(doorkeeper::config::Secret::new("")),
+            ),
             trust_store: None,
             client_auth: ClientAuth::None,
             protocols: options::Protocol::ALL.to_vec(),

@@ -20,11 +20,10 @@ use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Permission};
 
 fn gateway_config(coordinator: SocketAddr, dir: &Path) -> GatewayConfig {
     GatewayConfig {
-        listeners: vec![GatewayListener {
-            name: "PLAINTEXT".to_owned(),
-            bind: ListenAddress { host: "127.0.0.1".to_owned(), port: 0 },
-            brokers: "PLAINTEXT".to_owned(),
-        }],
+        listeners: vec![GatewayListener::plain(
+            "PLAINTEXT",
+            ListenAddress { host: "127.0.0.1".to_owned(), port: 0 },
+        )],
         image_dir: Some(dir.join("image")),
         zookeeper_connect: coordinator.to_string(),
         zookeeper_session_timeout: Duration::from_secs(20),

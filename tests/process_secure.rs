@@ -22,8 +22,8 @@ fn secure_only(dir: &Path, authority: &Authority, lines: &str) -> PathBuf {
          ssl.keyStore.location={}\nssl.trustStore.location={}\n\
          4lw.commands.whitelist=*\nadmin.enableServer=false\n{lines}",
         dir.join("data").display(),
-        stores.key_store.path.display(),
-        stores.trust_store.unwrap().path.display(),
+        stores.key_store.source,
+        stores.trust_store.unwrap().source,
     );
     std::fs::write(&file, text).unwrap();
     file

@@ -173,7 +173,7 @@ fn store(settings: &mut Settings, owner: Owner, keys: &StoreKeys) -> Option<Stor
             None
         }),
     };
-    Some(StoreConfig { path, kind: kind?, password: Password::Text(password) })
+    Some(StoreConfig::file(path, kind?, Password::Text(password)))
 }
 
 /// Both versions of TLS are spoken, the newer one with a server that has it. A file that allows no

@@ -8,13 +8,14 @@ use kafka_protocol::messages::ApiKey;
 
 use super::broker::{cap, connect_string, count, idle, milliseconds};
 use super::gateway_upstream::UpstreamConfig;
-use super::keys::{GATEWAY_LISTENER, Owner};
+use super::keys::{GATEWAY_LISTENER, OF_LISTENERS, Owner};
 use super::listeners;
 use super::settings::Settings;
-use super::{CoordinatorAccess, ListenAddress};
+use super::{CoordinatorAccess, ListenAddress, SecurityProtocol, kafka_tls};
+use crate::net::tls::{ClientAuth, TlsConfig};
 
 /// One entry of `listeners`: where clients come in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct GatewayListener {
     /// The listener's name, upper case.
     pub name: String,
@@ -23,6 +24,24 @@ pub struct GatewayListener {
     /// `doorkeeper.gateway.listener.NAME.brokers`: the brokers' listener whose endpoints its clients
     /// are told and its upstreams are, upper case; the same name unless set.
     pub brokers: String,
+    /// What is spoken with clients (`listener.security.protocol.map`).
+    pub protocol: SecurityProtocol,
+    /// `ssl.*`, where that is TLS.
+    pub tls: Option<TlsConfig>,
+}
+
+impl GatewayListener {
+    /// A listener without TLS and without a login, whose clients are told the brokers' endpoints of
+    /// the same name.
+    pub fn plain(name: &str, bind: ListenAddress) -> GatewayListener {
+        GatewayListener {
+            name: name.to_owned(),
+            bind,
+            brokers: name.to_owned(),
+            protocol: SecurityProtocol::Plaintext,
+            tls: None,
+        }
+    }
 }
 
 /// `doorkeeper.gateway.addresses`: which addresses of brokers clients are told.
@@ -92,11 +111,10 @@ pub struct GatewayConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         GatewayConfig {
-            listeners: vec![GatewayListener {
-                name: "PLAINTEXT".to_owned(),
-                bind: ListenAddress { host: String::new(), port: 9092 },
-                brokers: "PLAINTEXT".to_owned(),
-            }],
+            listeners: vec![GatewayListener::plain(
+                "PLAINTEXT",
+                ListenAddress { host: String::new(), port: 9092 },
+            )],
             addresses: GatewayAddresses::Brokers,
             refuse_apis: BTreeSet::new(),
             authorizer: false,
@@ -175,12 +193,17 @@ fn listeners(settings: &mut Settings) -> Vec<GatewayListener> {
     let (prefix, suffix) = GATEWAY_LISTENER;
     let mut listeners: Vec<GatewayListener> = listeners::named(settings, OWNER)
         .into_iter()
-        .map(|listener| GatewayListener {
-            brokers: listener.name.clone(),
-            name: listener.name,
-            bind: listener.bind,
+        .map(|named| {
+            let plain = GatewayListener::plain(&named.name, named.bind);
+            // Another name is a problem already.
+            let protocol = SecurityProtocol::by_name(&named.protocol).unwrap_or_default();
+            GatewayListener { protocol, ..plain }
         })
         .collect();
+    for listener in listeners.iter_mut().filter(|listener| listener.protocol.has_tls()) {
+        listener.tls = kafka_tls::of_listener(settings, OWNER, &listener.name);
+    }
+    check_identities(settings, &listeners);
     for (key, given) in settings.given.clone() {
         let name = key.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
         let Some(name) = name.map(str::to_ascii_uppercase) else { continue };
@@ -193,6 +216,34 @@ fn listeners(settings: &mut Settings) -> Vec<GatewayListener> {
         }
     }
     listeners
+}
+
+/// A certificate can't be passed on: what its owner may do, the brokers would judge by who the gateway
+/// is.
+fn check_identities(settings: &mut Settings, listeners: &[GatewayListener]) {
+    const SHARED: &str = "doorkeeper.gateway.upstream.shared.identity";
+    let shared = settings.flag(OWNER, SHARED);
+    for listener in listeners.iter().filter(|listener| !listener.protocol.has_login()) {
+        let certificates = listener.tls.as_ref().map_or(ClientAuth::None, |tls| tls.client_auth);
+        if certificates != ClientAuth::None && !shared {
+            let reason = format!(
+                "listener {} takes certificates and no login, so that all its clients would have \
+                 the gateway's own rights at the brokers: {SHARED}=true says that this is wanted",
+                listener.name
+            );
+            let key = settings.key_of_listener(&listener.name, "ssl.client.auth");
+            settings.problem(&key, &reason);
+        }
+    }
+    let of_listeners = settings.given.keys().filter_map(|key| {
+        let (name, rest) = key.strip_prefix("listener.name.")?.split_once('.')?;
+        let here = OF_LISTENERS.iter().any(|keys| keys.contains(&rest));
+        (here && !listeners.iter().any(|listener| listener.name.to_ascii_lowercase() == name))
+            .then(|| (key.clone(), name.to_owned()))
+    });
+    for (key, name) in of_listeners.collect::<Vec<_>>() {
+        settings.problem(&key, &format!("{name} is not one of listeners, in small letters"));
+    }
 }
 
 fn addresses(settings: &mut Settings, listeners: usize) -> GatewayAddresses {

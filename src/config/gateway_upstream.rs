@@ -123,7 +123,7 @@ struct StoreKeys {
     location: &'static str,
     password: &'static str,
     kind: &'static str,
-    /// What unlocks the key of a PEM file.
+    /// What unlocks the key, where that is not the store's password.
     key_password: Option<&'static str>,
 }
 
@@ -156,15 +156,8 @@ fn store(settings: &mut Settings, keys: &StoreKeys) -> Option<StoreConfig> {
         settings.problem(keys.kind, "expected JKS, PKCS12 or PEM");
         return None;
     };
-    let password = match (kind, key_password, keys.key_password) {
-        (StoreKind::Pem, Some(of_key), _) => of_key,
-        (StoreKind::Java, Some(of_key), Some(key)) if of_key.expose() != password.expose() => {
-            settings.problem(key, "a key with another password than its store's can't be read");
-            return None;
-        }
-        _ => password,
-    };
-    Some(StoreConfig { path: PathBuf::from(path), kind, password: Password::Text(password) })
+    let password = Password::Text(password);
+    Some(StoreConfig { key_password, ..StoreConfig::file(PathBuf::from(path), kind, password) })
 }
 
 fn protocols(settings: &mut Settings) -> Vec<Protocol> {
@@ -259,11 +252,8 @@ mod tests {
         assert_eq!(upstream.trust_store.unwrap().kind, StoreKind::Pem);
         assert!(!upstream.verify_host);
         let of_key = "doorkeeper.gateway.upstream.ssl.key.password=other";
-        assert_eq!(loaded(&[KEY, SHARE, of_key]).unwrap_err().len(), 1);
-        let pem = "doorkeeper.gateway.upstream.ssl.keystore.type=pem";
-        let upstream = loaded(&[KEY, SHARE, of_key, pem]).unwrap();
-        let password = upstream.key_store.unwrap().password;
-        assert!(matches!(password, Password::Text(text) if text.expose() == "other"));
+        let key_store = loaded(&[KEY, SHARE, of_key]).unwrap().key_store.unwrap();
+        assert_eq!(key_store.key_password.unwrap().expose(), "other");
     }
 
     #[test]

@@ -10,9 +10,54 @@ use super::{ListenAddress, split_host_port};
 
 const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 
+/// What is spoken on a listener (`org.apache.kafka.common.security.auth.SecurityProtocol`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecurityProtocol {
+    /// Neither TLS nor a login.
+    #[default]
+    Plaintext,
+    /// TLS.
+    Ssl,
+    /// A login.
+    SaslPlaintext,
+    /// TLS and a login.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    /// By Kafka's name of it.
+    pub fn by_name(name: &str) -> Option<SecurityProtocol> {
+        match name {
+            "PLAINTEXT" => Some(SecurityProtocol::Plaintext),
+            "SSL" => Some(SecurityProtocol::Ssl),
+            "SASL_PLAINTEXT" => Some(SecurityProtocol::SaslPlaintext),
+            "SASL_SSL" => Some(SecurityProtocol::SaslSsl),
+            _ => None,
+        }
+    }
+
+    /// Whether TLS is spoken.
+    pub fn has_tls(self) -> bool {
+        matches!(self, SecurityProtocol::Ssl | SecurityProtocol::SaslSsl)
+    }
+
+    /// Whether clients log in.
+    pub fn has_login(self) -> bool {
+        matches!(self, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl)
+    }
+}
+
 /// The broker's listeners; what is wrong goes to `settings`.
 pub(super) fn from_settings(settings: &mut Settings) -> Vec<ListenerConfig> {
     let bound = named(settings, Owner::Broker);
+    for Named { name, protocol, .. } in &bound {
+        if protocol != "PLAINTEXT" {
+            let reason = format!(
+                "listener {name} asks for {protocol}, which is not built yet; only PLAINTEXT is"
+            );
+            settings.problem("listeners", &reason);
+        }
+    }
     let advertised = endpoints(settings, Owner::Broker, "advertised.listeners");
     for (name, address) in &advertised {
         if !bound.iter().any(|listener| listener.name == *name) {
@@ -70,12 +115,6 @@ pub(super) fn named(settings: &mut Settings, owner: Owner) -> Vec<Named> {
             settings.problem("listeners", &reason);
             continue;
         };
-        if protocol != "PLAINTEXT" {
-            let reason = format!(
-                "listener {name} asks for {protocol}, which is not built yet; only PLAINTEXT is"
-            );
-            settings.problem("listeners", &reason);
-        }
         if listeners.iter().any(|other| other.name == name) {
             settings.problem("listeners", &format!("two listeners are called {name}"));
         }

@@ -19,7 +19,7 @@ impl Configuration {
         ] {
             let mut seen = BTreeSet::new();
             for line in self.effective.iter().filter(|line| line.owner == owner) {
-                if !seen.insert(line.key) {
+                if !seen.insert(line.key.clone()) {
                     continue;
                 }
                 if seen.len() == 1 {

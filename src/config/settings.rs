@@ -1,5 +1,6 @@
 //! What files, overrides and defaults say together: each value with its origin, and what is wrong.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ pub struct Effective {
     /// Whose key it is.
     pub owner: Owner,
     /// The key.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// The value as text; `None` where nothing is set. Secrets show as `[hidden]`.
     pub value: Option<String>,
     /// Where the value comes from.
@@ -129,11 +130,41 @@ impl Settings {
         let hidden = row.is_some_and(Key::is_secret) && value.is_some();
         self.effective.push(Effective {
             owner,
-            key,
+            key: Cow::Borrowed(key),
             value: if hidden { Some(HIDDEN.to_owned()) } else { value.clone() },
             origin,
         });
         value
+    }
+
+    /// The name under which `key` is given for one listener: `listener.name.<listener>.<key>`, in
+    /// small letters as Kafka wants it, or `key` itself.
+    pub(super) fn key_of_listener(&self, listener: &str, key: &'static str) -> Cow<'static, str> {
+        let own = format!("listener.name.{}.{key}", listener.to_ascii_lowercase());
+        if self.is_given(&own) { Cow::Owned(own) } else { Cow::Borrowed(key) }
+    }
+
+    /// The text of `key` for one listener: its own, or that of all, or the default.
+    pub(super) fn text_of_listener(
+        &mut self,
+        owner: Owner,
+        listener: &str,
+        key: &'static str,
+    ) -> Option<String> {
+        let name = self.key_of_listener(listener, key);
+        let Some(given) = self.given.get(&*name).filter(|_| *name != *key).cloned() else {
+            return self.text(owner, key);
+        };
+        let known = keys::known(key).into_iter().find(|known| known.owner == owner);
+        let row = known.and_then(|known| known.key);
+        if let Err(expected) = row.map_or(Ok(()), |row| row.check(&given.value)) {
+            self.problem(&name, &format!("expected {expected}"));
+            return self.text(owner, key);
+        }
+        let value = if row.is_some_and(Key::is_secret) { HIDDEN } else { &given.value }.to_owned();
+        let (value, origin) = (Some(value), given.origin);
+        self.effective.push(Effective { owner, key: name, value, origin });
+        Some(given.value)
     }
 
     /// The secret of `key`.

@@ -124,14 +124,11 @@ fn store(settings: &mut Settings, keys: &StoreKeys) -> Option<StoreConfig> {
             None
         }),
     };
-    Some(StoreConfig {
-        path,
-        kind: kind?,
-        password: match password_path {
-            Some(path) => Password::File(PathBuf::from(path)),
-            None => Password::Text(password),
-        },
-    })
+    let password = match password_path {
+        Some(path) => Password::File(PathBuf::from(path)),
+        None => Password::Text(password),
+    };
+    Some(StoreConfig::file(path, kind?, password))
 }
 
 fn client_auth(settings: &mut Settings) -> ClientAuth {
@@ -175,21 +172,29 @@ fn protocols(settings: &mut Settings) -> Vec<Protocol> {
 fn cipher_suites(settings: &mut Settings, protocols: &[Protocol]) -> Vec<String> {
     const KEY: &str = "ssl.ciphersuites";
     let names = settings.list(OWNER, KEY);
+    if let Err(reason) = check_suites(&names, protocols) {
+        settings.problem(KEY, &reason);
+    }
+    names
+}
+
+/// Whether these suites are served, and one of them with these protocols.
+///
+/// # Errors
+/// Which one is not, and which are.
+pub(super) fn check_suites(names: &[String], protocols: &[Protocol]) -> Result<(), String> {
     let served = options::cipher_suites();
-    for name in &names {
-        if !served.iter().any(|(known, _)| known == name) {
-            let known: Vec<&str> = served.iter().map(|(name, _)| name.as_str()).collect();
-            let reason = format!("{name} is not served; these are: {}", known.join(", "));
-            settings.problem(KEY, &reason);
-        }
+    if let Some(name) = names.iter().find(|name| !served.iter().any(|(known, _)| known == *name)) {
+        let known: Vec<&str> = served.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(format!("{name} is not served; these are: {}", known.join(", ")));
     }
     let usable = |protocol: &Protocol| {
         served.iter().any(|(name, of)| of == protocol && names.contains(name))
     };
-    if !names.is_empty() && settings.problems.is_empty() && !protocols.iter().any(usable) {
-        settings.problem(KEY, "none of them belongs to an enabled protocol");
+    if !names.is_empty() && !protocols.iter().any(usable) {
+        return Err("none of them belongs to an enabled protocol".to_owned());
     }
-    names
+    Ok(())
 }
 
 #[cfg(test)]
@@ -224,7 +229,7 @@ mod tests {
         assert_eq!(tls.client_auth, ClientAuth::Need);
         assert_eq!(tls.protocols, Protocol::ALL);
         assert!(matches!(&tls.key_store.password, Password::Text(text) if text.expose() == "one"));
-        assert!(!format!("{tls:?}").contains("one"), "no password in {tls:?}");
+        assert!(!format!("{tls:?}").contains("\"one\""), "no password in {tls:?}");
         let tls = loaded(&["ssl.trustStore.type=pkcs12", "ssl.keyStore.passwordPath=/pw"]).unwrap();
         assert_eq!(tls.trust_store.unwrap().kind, StoreKind::Java);
         assert!(matches!(tls.key_store.password, Password::File(_)), "the file counts");

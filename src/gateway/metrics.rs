@@ -28,6 +28,8 @@ pub(super) struct GatewayMetrics {
     pub received: Counter,
     pub sent: Counter,
     lookups: Counter,
+    /// Completed, failed.
+    handshakes: [Counter; 2],
     without_port: Gauge,
 }
 
@@ -48,6 +50,9 @@ impl Default for GatewayMetrics {
             received: bytes("broker"),
             sent: bytes("client"),
             lookups: counter!("doorkeeper_gateway_missing_lookups_total"),
+            handshakes: ["completed", "failed"].map(
+                |outcome| counter!("doorkeeper_gateway_tls_handshakes_total", "outcome" => outcome),
+            ),
             without_port: gauge!("doorkeeper_gateway_brokers_without_port"),
         }
     }
@@ -75,6 +80,10 @@ impl GatewayMetrics {
 
     pub(super) fn looked_up(&self) {
         self.lookups.increment(1);
+    }
+
+    pub(super) fn handshake(&self, completed: bool) {
+        self.handshakes[usize::from(!completed)].increment(1);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

@@ -19,16 +19,29 @@ use crate::cluster::client::Coordinator;
 use crate::cluster::{ClusterImage, ImageHandle};
 use crate::config::GatewayConfig;
 use crate::config::gateway::GatewayAddresses;
+use crate::net::tls::TlsServer;
 use crate::{limits, net};
 
 pub(super) async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
+    // First: whoever starts a gateway with certificates that can't be used hears of it at once.
+    let mut listeners_tls = Vec::new();
+    for listener in &config.listeners {
+        listeners_tls.push(match listener.tls.clone() {
+            Some(config) => Some(
+                TlsServer::read(config)
+                    .await
+                    .map_err(|error| StartError(format!("listener {}: {error}", listener.name)))?,
+            ),
+            None => None,
+        });
+    }
+    let tls = upstream::tls(&config.upstream).await?;
     let image = Followed::start(&config).await?;
 
-    let tls = upstream::tls(&config.upstream).await?;
     let core = Core::new(config, tls);
     let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
     let listening = stop.clone().drop_guard();
-    let door = Door::new(core.clone(), stop.clone(), connections.clone());
+    let door = Door::new(core.clone(), listeners_tls, stop.clone(), connections.clone());
     let mut sockets = Vec::new();
     let mut listeners = BTreeMap::new();
     for listener in &core.config.listeners {

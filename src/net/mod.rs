@@ -2,7 +2,9 @@
 
 mod bind;
 mod http;
+pub mod network;
 mod permit;
+pub mod proxy_protocol;
 mod serve;
 pub mod stream;
 pub mod tls;

@@ -126,6 +126,11 @@ pub const METRICS: &[Metric] = &[
         &["api", "outcome"],
         "Requests of clients, by API and outcome: answered here, asked of the upstream, passed on, refused.",
     ),
+    counter(
+        "doorkeeper_gateway_tls_handshakes_total",
+        &["outcome"],
+        "TLS handshakes of clients with the gateway, by outcome: completed, failed.",
+    ),
     gauge(
         "doorkeeper_gateway_upstream_connections",
         &[],

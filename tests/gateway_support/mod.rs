@@ -30,11 +30,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A gateway's configuration: one listener on a free port, in direct mode.
 pub fn config(connect: &str) -> GatewayConfig {
     GatewayConfig {
-        listeners: vec![GatewayListener {
-            name: "PLAINTEXT".to_owned(),
-            bind: ListenAddress { host: "127.0.0.1".to_owned(), port: 0 },
-            brokers: "PLAINTEXT".to_owned(),
-        }],
+        listeners: vec![GatewayListener::plain(
+            "PLAINTEXT",
+            ListenAddress { host: "127.0.0.1".to_owned(), port: 0 },
+        )],
         zookeeper_connect: connect.to_owned(),
         ..GatewayConfig::default()
     }

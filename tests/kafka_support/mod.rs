@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -115,8 +115,8 @@ pub fn new_topic(name: &str, partitions: i32) -> CreatableTopic {
 pub const BROKER: BrokerId = BrokerId(3);
 
 /// A connection that asks one request after the other.
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     correlation: i32,
 }
 
@@ -124,6 +124,13 @@ impl Client {
     pub async fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Client::over(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// A client on a connection that is there.
+    pub fn over(stream: S) -> Client<S> {
         Client { stream, correlation: 0 }
     }
 
@@ -139,6 +146,7 @@ impl Client {
         let body = encode(request, version);
         let frame = frame(R::KEY, version, self.correlation, &body);
         self.stream.write_all(&frame).await.unwrap();
+        self.stream.flush().await.unwrap();
         self.correlation
     }
 

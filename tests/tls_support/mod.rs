@@ -107,7 +107,7 @@ pub fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
 
 /// A store of PEM.
 pub fn pem(path: PathBuf) -> StoreConfig {
-    StoreConfig { path, kind: StoreKind::Pem, password: Password::Text(Secret::new("")) }
+    StoreConfig::file(path, StoreKind::Pem, Password::Text(Secret::new("")))
 }
 
 /// The TLS of a server with these stores, which asks for certificates.
@@ -155,7 +155,16 @@ pub async fn connect(
     address: SocketAddr,
     config: &Arc<ClientConfig>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_as("localhost", address, config).await
+}
+
+/// The same, to a host of this name.
+pub async fn connect_as(
+    name: &str,
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
-    let name = ServerName::try_from("localhost").unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
     TlsConnector::from(Arc::clone(config)).connect(name, stream).await
 }

@@ -1,7 +1,10 @@
 //! The keys of a gateway: its own, and those of Kafka that mean here what they mean on a broker.
 
-use super::Use::{Refused, Used};
+use super::Use::{Idle, Refused, Used};
 use super::{Key, boolean, int, list, long, password, string};
+
+const NOT_JAVA: &str = "TLS here is not Java's: ssl.enabled.protocols has the versions";
+const OF_CLIENTS: &str = "it is about connections to brokers, not about clients";
 
 /// Sorted by name.
 pub const GATEWAY_KEYS: &[Key] = &[
@@ -44,6 +47,25 @@ pub const GATEWAY_KEYS: &[Key] = &[
     int("max.connections", Some("2147483647"), Used).at_least(0),
     int("max.connections.per.ip", Some("2147483647"), Used).at_least(0),
     int("socket.request.max.bytes", Some("104857600"), Used).at_least(1),
+    list("ssl.cipher.suites", Some(""), Used),
+    string("ssl.client.auth", Some("none"), Used).one_of(&["required", "requested", "none"]),
+    list("ssl.enabled.protocols", Some("TLSv1.2,TLSv1.3"), Used),
+    string("ssl.endpoint.identification.algorithm", Some("https"), Idle(OF_CLIENTS)),
+    password("ssl.key.password", None, Used),
+    string("ssl.keymanager.algorithm", Some("SunX509"), Idle(NOT_JAVA)),
+    password("ssl.keystore.certificate.chain", None, Used),
+    password("ssl.keystore.key", None, Used),
+    string("ssl.keystore.location", None, Used),
+    password("ssl.keystore.password", None, Used),
+    string("ssl.keystore.type", Some("JKS"), Used),
+    string("ssl.protocol", Some("TLSv1.3"), Idle(NOT_JAVA)),
+    string("ssl.provider", None, Idle(NOT_JAVA)),
+    string("ssl.secure.random.implementation", None, Idle(NOT_JAVA)),
+    string("ssl.trustmanager.algorithm", Some("PKIX"), Idle(NOT_JAVA)),
+    password("ssl.truststore.certificates", None, Used),
+    string("ssl.truststore.location", None, Used),
+    password("ssl.truststore.password", None, Used),
+    string("ssl.truststore.type", Some("JKS"), Used),
     string("zookeeper.clientCnxnSocket", None, Used).one_of(&[
         "",
         "org.apache.zookeeper.ClientCnxnSocketNIO",

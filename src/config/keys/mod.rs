@@ -10,7 +10,11 @@ pub use coordinator::COORDINATOR_KEYS;
 pub use gateway::GATEWAY_KEYS;
 pub use own::OWN_KEYS;
 
+use super::kafka_tls;
 use coordinator::COORDINATOR_FAMILIES;
+
+/// The keys of which a listener of a gateway may have a value of its own.
+pub(super) const OF_LISTENERS: &[&[&str]] = &[kafka_tls::OF_LISTENERS];
 
 /// The type of a key's value, as Kafka's `ConfigDef.Type` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,6 +274,13 @@ fn known_to_gateways(name: &str, elsewhere: &[Known]) -> Option<Known> {
     }
     if name.starts_with("doorkeeper.gateway.cluster.") {
         return found(Use::Refused("a gateway for several clusters"), None);
+    }
+    if let Some((listener, key)) =
+        name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.'))
+        && !listener.is_empty()
+        && OF_LISTENERS.iter().any(|of_listeners| of_listeners.contains(&key))
+    {
+        return found(Use::Used, row(GATEWAY_KEYS, key));
     }
     let of_broker = elsewhere.iter().find(|known| known.owner == Owner::Broker)?;
     let guards = gateway::SECURITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix));

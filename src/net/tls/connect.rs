@@ -2,7 +2,6 @@
 //! up as they change.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -79,9 +78,9 @@ impl TlsClient {
     /// # Errors
     /// As for [`TlsClient::new`].
     pub async fn read(config: TlsClientConfig) -> Result<Arc<TlsClient>, TlsError> {
-        let path = config.trust_store.path.clone();
+        let store = config.trust_store.source.to_string();
         let read = tokio::task::spawn_blocking(move || TlsClient::new(config)).await;
-        read.unwrap_or_else(|error| Err(TlsError::Unusable { path, reason: error.to_string() }))
+        read.unwrap_or_else(|error| Err(TlsError::Unusable { store, reason: error.to_string() }))
             .map(Arc::new)
     }
 
@@ -121,10 +120,12 @@ impl TlsClient {
 }
 
 fn client_config(config: &TlsClientConfig) -> Result<Arc<ClientConfig>, TlsError> {
-    let unusable =
-        |path: &PathBuf, reason: String| TlsError::Unusable { path: path.clone(), reason };
+    let unusable = |store: &StoreConfig, reason: String| TlsError::Unusable {
+        store: store.source.to_string(),
+        reason,
+    };
     let trust_store = &config.trust_store;
-    let distrusted = |error: Error| unusable(&trust_store.path, error.to_string());
+    let distrusted = |error: Error| unusable(trust_store, error.to_string());
     let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
     let versions: Vec<_> = config.protocols.iter().map(|protocol| protocol.version()).collect();
     let trusted = store::trusted(trust_store)?;
@@ -152,7 +153,7 @@ fn client_config(config: &TlsClientConfig) -> Result<Arc<ClientConfig>, TlsError
         .load_private_key(identity.key)
         .map(|key| CertifiedKey::new(identity.chain, key))
         .and_then(|own| version1::check_own(&own).map(|()| own))
-        .map_err(|error| unusable(&key_store.path, error.to_string()))?;
+        .map_err(|error| unusable(key_store, error.to_string()))?;
     Ok(Arc::new(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))))
 }
 

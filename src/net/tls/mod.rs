@@ -9,7 +9,6 @@ pub mod store;
 mod version1;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -77,10 +76,10 @@ pub enum TlsError {
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The certificate or the key is not one that can be used.
-    #[error("TLS with {}: {reason}", path.display())]
+    #[error("TLS with {store}: {reason}")]
     Unusable {
-        /// The store.
-        path: PathBuf,
+        /// The store: its file, or its key.
+        store: String,
         /// What rustls says.
         reason: String,
     },
@@ -126,9 +125,9 @@ impl TlsServer {
     /// # Errors
     /// As for [`TlsServer::new`].
     pub async fn read(config: TlsConfig) -> Result<Arc<TlsServer>, TlsError> {
-        let path = config.key_store.path.clone();
+        let store = config.key_store.source.to_string();
         let read = tokio::task::spawn_blocking(move || TlsServer::new(config)).await;
-        read.unwrap_or_else(|error| Err(TlsError::Unusable { path, reason: error.to_string() }))
+        read.unwrap_or_else(|error| Err(TlsError::Unusable { store, reason: error.to_string() }))
             .map(Arc::new)
     }
 
@@ -180,8 +179,10 @@ fn is_for_address(certificate: &CertificateDer<'_>, address: IpAddr) -> bool {
 
 fn server_config(config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
     let identity = store::identity(&config.key_store)?;
-    let unusable =
-        |path: &PathBuf, reason: String| TlsError::Unusable { path: path.clone(), reason };
+    let unusable = |store: &StoreConfig, reason: String| TlsError::Unusable {
+        store: store.source.to_string(),
+        reason,
+    };
     let mut provider = aws_lc_rs::default_provider();
     if !config.cipher_suites.is_empty() {
         provider.cipher_suites.retain(|suite| {
@@ -192,20 +193,20 @@ fn server_config(config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
     let versions: Vec<_> = config.protocols.iter().map(|protocol| protocol.version()).collect();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions)
-        .map_err(|error| unusable(&config.key_store.path, error.to_string()))?;
+        .map_err(|error| unusable(&config.key_store, error.to_string()))?;
     let builder = match (config.client_auth, &config.trust_store) {
         (ClientAuth::None, _) => builder.with_no_client_auth(),
         (auth, Some(trust_store)) => {
             let trusted = store::trusted(trust_store)?;
             let mandatory = auth == ClientAuth::Need;
             let verifier = client::verifier(trusted, mandatory, Arc::clone(&provider))
-                .map_err(|reason| unusable(&trust_store.path, reason))?;
+                .map_err(|reason| unusable(trust_store, reason))?;
             builder.with_client_cert_verifier(verifier)
         }
         (_, None) => {
             let reason =
                 "clients are asked for certificates, and there is no trust store".to_owned();
-            return Err(unusable(&config.key_store.path, reason));
+            return Err(unusable(&config.key_store, reason));
         }
     };
     let own = provider
@@ -213,6 +214,6 @@ fn server_config(config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
         .load_private_key(identity.key)
         .map(|key| CertifiedKey::new(identity.chain, key))
         .and_then(|own| version1::check_own(&own).map(|()| own))
-        .map_err(|error| unusable(&config.key_store.path, error.to_string()))?;
+        .map_err(|error| unusable(&config.key_store, error.to_string()))?;
     Ok(Arc::new(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)))))
 }

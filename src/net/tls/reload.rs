@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::store::{Password, StoreConfig};
+use super::store::StoreConfig;
 use super::{TlsError, TlsServer};
 use crate::limits;
 
@@ -58,14 +58,8 @@ pub(super) async fn look_on(
 
 /// The state of every file of these stores.
 pub(super) fn stamps<'a>(stores: impl Iterator<Item = &'a StoreConfig>) -> Vec<Stamp> {
-    let files = stores.flat_map(|store| {
-        let password = match &store.password {
-            Password::File(path) => Some(path),
-            Password::Text(_) => None,
-        };
-        [Some(&store.path), password].into_iter().flatten()
-    });
-    files
+    stores
+        .flat_map(StoreConfig::files)
         .map(|path| {
             let file = std::fs::metadata(path).ok()?;
             Some((file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec()))

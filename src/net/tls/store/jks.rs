@@ -22,16 +22,19 @@ pub(super) fn is_jks(bytes: &[u8]) -> bool {
 }
 
 /// The first key of the store, with its chain.
-pub(super) fn identity(bytes: &[u8], password: &str) -> Result<Identity, String> {
-    let password = utf16(password);
-    let (locked, chain) = entries(bytes, &password)?
+pub(super) fn identity(
+    bytes: &[u8],
+    password: &str,
+    key_password: &str,
+) -> Result<Identity, String> {
+    let (locked, chain) = entries(bytes, &utf16(password))?
         .into_iter()
         .find_map(|entry| match entry {
             Entry::Key { locked, chain } if !chain.is_empty() => Some((locked, chain)),
             _ => None,
         })
         .ok_or("it has no private key with a certificate")?;
-    let key = unlock(locked, &password).ok_or("its key has another password than the store")?;
+    let key = unlock(locked, &utf16(key_password)).ok_or("its key has another password")?;
     Ok(Identity {
         chain: chain.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect(),
         key: PrivatePkcs8KeyDer::from(key).into(),

@@ -49,23 +49,63 @@ pub enum Password {
     File(PathBuf),
 }
 
+/// Where the content of a store is.
+#[derive(Debug, Clone)]
+pub enum StoreSource {
+    /// In a file.
+    File(PathBuf),
+    /// In the configuration itself, as PEM under this key.
+    Inline(String, Secret),
+}
+
+impl std::fmt::Display for StoreSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StoreSource::File(path) => write!(f, "{}", path.display()),
+            StoreSource::Inline(key, _) => f.write_str(key),
+        }
+    }
+}
+
 /// One store.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// The file.
-    pub path: PathBuf,
+    /// Where it is.
+    pub source: StoreSource,
     /// Its format.
     pub kind: StoreKind,
-    /// What it, and the key in it, are locked with.
+    /// What it is locked with.
     pub password: Password,
+    /// What the key in it is locked with, if that is something else.
+    pub key_password: Option<Secret>,
+}
+
+impl StoreConfig {
+    /// A store in a file, whose key has the same password.
+    pub fn file(path: PathBuf, kind: StoreKind, password: Password) -> StoreConfig {
+        StoreConfig { source: StoreSource::File(path), kind, password, key_password: None }
+    }
+
+    /// The files that it is made of.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let store = match &self.source {
+            StoreSource::File(path) => Some(path.as_path()),
+            StoreSource::Inline(..) => None,
+        };
+        let password = match &self.password {
+            Password::File(path) => Some(path.as_path()),
+            Password::Text(_) => None,
+        };
+        [store, password].into_iter().flatten()
+    }
 }
 
 /// Why a store can't be used: one line with the file.
 #[derive(Debug, thiserror::Error)]
-#[error("can't use the store {}: {reason}", path.display())]
+#[error("can't use the store {store}: {reason}")]
 pub struct StoreError {
-    /// The file.
-    pub path: PathBuf,
+    /// The file, or the key.
+    pub store: String,
     /// What is wrong with it.
     pub reason: String,
 }
@@ -84,12 +124,13 @@ pub struct Identity {
 /// # Errors
 /// The file can't be read or unlocked, or holds no key with its certificate.
 pub fn identity(store: &StoreConfig) -> Result<Identity, StoreError> {
-    let fail = |reason: String| StoreError { path: store.path.clone(), reason };
+    let fail = |reason: String| StoreError { store: store.source.to_string(), reason };
     let (bytes, password) = read(store)?;
     let password = password.expose();
+    let key_password = store.key_password.as_ref().map_or(password, Secret::expose);
     let found = match store.kind {
-        StoreKind::Pem => pem::identity(&bytes, password),
-        StoreKind::Java if jks::is_jks(&bytes) => jks::identity(&bytes, password),
+        StoreKind::Pem => pem::identity(&bytes, key_password),
+        StoreKind::Java if jks::is_jks(&bytes) => jks::identity(&bytes, password, key_password),
         StoreKind::Java => pkcs12::identity(&bytes, password),
     };
     found.map_err(fail)
@@ -100,7 +141,7 @@ pub fn identity(store: &StoreConfig) -> Result<Identity, StoreError> {
 /// # Errors
 /// The file can't be read or unlocked, or has none.
 pub fn trusted(store: &StoreConfig) -> Result<Vec<CertificateDer<'static>>, StoreError> {
-    let fail = |reason: String| StoreError { path: store.path.clone(), reason };
+    let fail = |reason: String| StoreError { store: store.source.to_string(), reason };
     let (bytes, password) = read(store)?;
     let password = password.expose();
     let found = match store.kind {
@@ -116,12 +157,15 @@ pub fn trusted(store: &StoreConfig) -> Result<Vec<CertificateDer<'static>>, Stor
 }
 
 fn read(store: &StoreConfig) -> Result<(Vec<u8>, Secret), StoreError> {
-    let bytes = read_file(&store.path)?;
+    let bytes = match &store.source {
+        StoreSource::File(path) => read_file(path)?,
+        StoreSource::Inline(_, text) => pem::in_lines(text.expose()).into_bytes(),
+    };
     let password = match &store.password {
         Password::Text(secret) => secret.clone(),
         Password::File(path) => {
             let text = String::from_utf8(read_file(path)?).map_err(|_| StoreError {
-                path: path.clone(),
+                store: path.display().to_string(),
                 reason: "a password must be UTF-8".to_owned(),
             })?;
             Secret::new(text.strip_suffix('\n').unwrap_or(&text))
@@ -131,8 +175,10 @@ fn read(store: &StoreConfig) -> Result<(Vec<u8>, Secret), StoreError> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, StoreError> {
-    bounded_file::read(path, limits::STORE_FILE_BYTES_MAX)
-        .map_err(|error| StoreError { path: path.to_owned(), reason: error.to_string() })
+    bounded_file::read(path, limits::STORE_FILE_BYTES_MAX).map_err(|error| StoreError {
+        store: path.display().to_string(),
+        reason: error.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -26,6 +26,28 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
         .map_err(|error| malformed(&error))
 }
 
+/// A PEM text as it stands in a `.properties` file, whose continued lines have no line ends between
+/// them, with line ends where PEM has them.
+pub(super) fn in_lines(text: &str) -> String {
+    const EDGE: &str = "-----";
+    let mut lines = String::with_capacity(text.len() + 256);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(EDGE) {
+        let Some((label, after)) = after.split_once(EDGE) else { break };
+        if before.contains(':') {
+            // A key with headers of its own, which can't be told from its content in one line.
+            lines.extend([before.trim(), "\n"]);
+        } else {
+            lines.extend(before.split_ascii_whitespace().flat_map(|line| [line, "\n"]));
+        }
+        for piece in [EDGE, label, EDGE, "\n"] {
+            lines.push_str(piece);
+        }
+        rest = after;
+    }
+    lines
+}
+
 fn malformed(error: &pem::Error) -> String {
     // Not the error's own text, which may show a line of a key.
     match error {

@@ -81,7 +81,7 @@ fn pkcs12_of(pair: &Pair, trusted: &[&Pair], password: &str, old: bool) -> Vec<u
 }
 
 fn store(path: PathBuf, kind: StoreKind, password: &str) -> StoreConfig {
-    StoreConfig { path, kind, password: Password::Text(Secret::new(password)) }
+    StoreConfig::file(path, kind, Password::Text(Secret::new(password)))
 }
 
 fn written(directory: &Path, name: &str, bytes: &[u8]) -> PathBuf {
@@ -123,7 +123,7 @@ fn a_java_store_is_jks_or_pkcs12_whatever_it_is_called() {
 fn every_prefix_and_every_changed_byte_of_a_jks_is_refused() {
     let (server, one) = (pair("server"), pair("one"));
     let whole = jks_of(&server, &[&one], "changeit");
-    assert!(jks::identity(&whole, "changeit").is_ok());
+    assert!(jks::identity(&whole, "changeit", "changeit").is_ok());
     for end in 0..whole.len() {
         assert!(jks::trusted(&whole[..end], "changeit").is_err(), "the first {end} bytes");
     }
@@ -222,11 +222,63 @@ fn a_password_may_be_in_a_file() {
     let server = pair("server");
     let path = written(directory.path(), "a.p12", &pkcs12_of(&server, &[], "two words", false));
     let password = written(directory.path(), "password", b"two words\n");
-    let config =
-        StoreConfig { path, kind: StoreKind::Java, password: Password::File(password.clone()) };
+    let config = StoreConfig::file(path, StoreKind::Java, Password::File(password.clone()));
     assert!(identity(&config).is_ok());
     std::fs::write(&password, b"two words\n\n").unwrap();
     assert!(identity(&config).is_err(), "one newline alone is not part of it");
     std::fs::remove_file(&password).unwrap();
     assert!(identity(&config).unwrap_err().to_string().contains("password: No such file"));
+}
+
+#[test]
+fn pem_in_the_configuration_needs_no_line_ends() {
+    let server = pair("server");
+    let in_one_line = |text: &str| text.trim().replace('\n', " ");
+    for (text, key_password) in [
+        (format!("{}{}", server.key_pem, server.pem), None),
+        (format!("{} {}", in_one_line(&server.key_pem), in_one_line(&server.pem)), None),
+        (format!("{}{}", in_one_line(&encrypted(&server)), server.pem), Some("secret")),
+    ] {
+        let store = StoreConfig {
+            source: StoreSource::Inline("ssl.keystore.key".to_owned(), Secret::new(text)),
+            kind: StoreKind::Pem,
+            password: Password::Text(Secret::new("")),
+            key_password: key_password.map(Secret::new),
+        };
+        let found = identity(&store).unwrap();
+        assert_eq!(found.chain, [CertificateDer::from(server.certificate.clone())]);
+        assert_eq!(found.key.secret_der(), server.key);
+        assert_eq!(trusted(&store).unwrap(), [CertificateDer::from(server.certificate.clone())]);
+    }
+    let nothing = StoreSource::Inline("ssl.truststore.certificates".to_owned(), Secret::new("x"));
+    let nothing = StoreConfig {
+        source: nothing,
+        kind: StoreKind::Pem,
+        password: Password::Text(Secret::new("")),
+        key_password: None,
+    };
+    let error = trusted(&nothing).unwrap_err().to_string();
+    assert!(error.contains("the store ssl.truststore.certificates: it has no"), "{error}");
+}
+
+#[test]
+fn a_key_may_have_a_password_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = pair("server");
+    let mut store = ::jks::KeyStore::new();
+    let certificate =
+        ::jks::Certificate { cert_type: "X.509".to_owned(), content: server.certificate.clone() };
+    let entry = ::jks::PrivateKeyEntry {
+        creation_time: SystemTime::UNIX_EPOCH,
+        private_key: server.key.clone(),
+        certificate_chain: vec![certificate],
+    };
+    store.set_private_key_entry("mine", entry, b"of the key").unwrap();
+    let mut bytes = Vec::new();
+    store.store(&mut bytes, b"of the store").unwrap();
+    let path = written(directory.path(), "a.jks", &bytes);
+    let mut config = self::store(path, StoreKind::Java, "of the store");
+    assert!(identity(&config).unwrap_err().to_string().ends_with("its key has another password"));
+    config.key_password = Some(Secret::new("of the key"));
+    assert_eq!(identity(&config).unwrap().key.secret_der(), server.key);
 }
