@@ -106,6 +106,20 @@ pub const MULTI_READ_BYTES: usize = 1 << 20;
 /// Multi reads of one full read that are under way at the same time.
 pub const MULTI_READS_IN_FLIGHT: usize = 16;
 
+/// Single reads of a server without multi reads that are sent together.
+pub const SINGLE_READS_IN_BATCH: usize = 50;
+
+/// Such batches that are under way at the same time: ZooKeeper queues a thousand requests.
+pub const SINGLE_READ_BATCHES: usize = 16;
+
+/// One-shot watches for znodes that are gone, such as the states of deleted topics, above those of
+/// the first read: beyond, the session is made anew.
+pub const WATCHES_OF_ABSENT_MAX: usize = 10_000;
+
+/// How often a session's probe may end with its connection before the server is taken for one that
+/// answers so because it is old.
+pub const PROBES_CUT_MAX: u32 = 3;
+
 /// Topics whose znodes are in memory as they were read, before they become part of an image.
 pub const TOPICS_READ_AT_ONCE: usize = 1_000;
 

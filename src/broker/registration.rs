@@ -14,6 +14,7 @@ use crate::cluster::layout::broker::Registration;
 use crate::cluster::layout::controller::ControllerNode;
 use crate::cluster::layout::{ids, paths};
 use crate::cluster::znode_acls::ZnodeAcls;
+use crate::cluster::znodes::Znodes;
 use crate::cluster::{BrokerInfo, ClusterImage, ConnectError, reader};
 use crate::limits;
 
@@ -64,7 +65,7 @@ fn refused<T>(reason: impl Into<String>) -> Result<T, JoinError> {
 /// after the other without waiting, parents first.
 pub(super) async fn make_roots(client: &Client, acls: ZnodeAcls) -> Result<(), Error> {
     let roots: Vec<String> = paths::ROOTS.iter().map(|root| (*root).to_owned()).collect();
-    let found = reader::read_all(client, &roots).await?;
+    let found = Znodes::single(client.clone()).read_all(&roots).await?;
     let mut made: Vec<&str> = Vec::new();
     let mut creations = Vec::new();
     for (root, _) in roots.iter().zip(found).filter(|(_, znode)| znode.is_none()) {
@@ -164,7 +165,7 @@ pub(super) async fn check_peers(client: &Client) -> Result<(), JoinError> {
     let mut builder = ImageBuilder::new(&ClusterImage::default());
     let ids = reader::children(client, paths::BROKER_IDS).await?.unwrap_or_default();
     let ids = ids.iter().filter_map(|id| id.parse().ok()).collect();
-    reader::read_brokers(client, &mut builder, &ids).await?;
+    reader::read_brokers(&Znodes::single(client.clone()), &mut builder, &ids).await?;
     if let Some(broker) = builder.image().brokers.values().find(|broker| !broker.doorkeeper) {
         return refused(format!(
             "broker {} ({}) in this cluster is not a doorkeeper: doorkeeper and Apache brokers \

@@ -5,8 +5,9 @@
 //! - [`image`]: one immutable picture of the cluster (pure); [`builder`] makes the next one from
 //!   what was read; [`handle`] shares the newest.
 //! - [`client`]: sessions with the coordinator, with `credentials` for one that demands them and
-//!   [`znode_acls`] for what is made there; [`reader`]: many znodes at once; [`changes`]: what
-//!   the watches named (pure); [`observer`]: znodes and watches in, images out.
+//!   [`znode_acls`] for what is made there; [`reader`]: many znodes at once; [`znodes`]:
+//!   how a server is read, with `one_shots` for an old one; [`changes`]: what the watches named
+//!   (pure), gathered in `dirty`; [`observer`]: znodes and watches in, images out.
 //! - [`acls`]: the ACLs of an image (pure).
 //! - [`image_file`]: an image as bytes (pure); [`image_store`]: the newest one, kept on disk.
 //! - [`coordinators`]: which broker coordinates a group or a transaction (pure).
@@ -21,17 +22,20 @@ pub mod changes;
 pub mod client;
 pub mod coordinators;
 mod credentials;
+mod dirty;
 pub mod handle;
 pub mod image;
 pub mod image_file;
 pub mod image_store;
 pub mod layout;
 pub mod observer;
+mod one_shots;
 pub mod placement;
 pub mod reader;
 pub mod topic_config;
 pub mod topic_name;
 pub mod znode_acls;
+pub mod znodes;
 
 pub use acls::{AclDirectory, Acls, ResourceAcls};
 pub use admin::{AdminError, ClusterAdmin};

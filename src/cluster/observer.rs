@@ -12,20 +12,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use metrics::{Counter, counter, gauge, histogram};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use zookeeper_client::{
     AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, StateWatcher,
 };
 
+use super::acls::directories;
 use super::builder::{ImageBuilder, Problem};
 use super::changes::Changes;
 use super::client::Coordinator;
 use super::credentials::ConnectError;
+use super::dirty::Dirty;
 use super::handle::ImageHandle;
 use super::layout::paths;
 use super::reader;
+use super::znodes::Znodes;
 use crate::limits;
 
 /// Whether an observer reads the cluster's ACLs.
@@ -83,7 +84,7 @@ async fn follow(
         match client {
             Ok(client) => {
                 backoff = limits::SESSION_BACKOFF_MIN;
-                let error = follow_session(&client, &mut publisher).await;
+                let error = follow_session(client, &mut publisher).await;
                 tracing::debug!(%error, "observing session ended");
             }
             Err(error) => {
@@ -105,6 +106,9 @@ struct Publisher {
     said_away: bool,
     /// Why no session could be made, as it was said last.
     refused: Option<String>,
+    server: Server,
+    /// Whether it was said that the server is old.
+    said_old: bool,
     /// Whether a KRaft controller owned the cluster in the last image.
     kraft: bool,
     /// What was named in the log as not understood.
@@ -119,6 +123,8 @@ impl Publisher {
             acls,
             said_away: false,
             refused: None,
+            server: Server::Unknown { cut: 0 },
+            said_old: false,
             kraft: false,
             named: BTreeSet::new(),
         }
@@ -182,14 +188,31 @@ impl Publisher {
     }
 }
 
+/// What is known of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Server {
+    /// It is asked at the start of each connection. So many probes ended with their connection.
+    Unknown { cut: u32 },
+    /// It has neither multi reads nor persistent watches. Each new session finds out again.
+    Old,
+}
+
 /// Follows one session, through its reconnects, until it is over.
-async fn follow_session(client: &Client, publisher: &mut Publisher) -> Error {
+async fn follow_session(client: Client, publisher: &mut Publisher) -> Error {
     let mut state = client.state_watcher();
+    if std::mem::replace(&mut publisher.server, Server::Unknown { cut: 0 }) == Server::Old {
+        // The watches end with the connection, and with it the session: the client would set them
+        // again, in more bytes than a server takes.
+        let error = follow_old(client, &mut state, publisher).await.err();
+        let error = error.unwrap_or(Error::ConnectionLoss);
+        publisher.lost(&error);
+        return error;
+    }
     let mut watches = None;
     loop {
         let error = match state.state() {
             SessionState::SyncConnected => {
-                match follow_connection(client, &mut state, &mut watches, publisher).await {
+                match follow_connection(&client, &mut state, &mut watches, publisher).await {
                     Ok(()) => Error::ConnectionLoss,
                     Err(error) => error,
                 }
@@ -197,6 +220,9 @@ async fn follow_session(client: &Client, publisher: &mut Publisher) -> Error {
             SessionState::Disconnected => Error::ConnectionLoss,
             _ => return Error::SessionExpired,
         };
+        if publisher.server == Server::Old {
+            return error;
+        }
         if client.state() == SessionState::SyncConnected {
             // The connection is there, so the error is of another kind: not in a tight loop.
             tracing::debug!(%error, "following the znodes failed, starting over");
@@ -211,6 +237,33 @@ async fn follow_session(client: &Client, publisher: &mut Publisher) -> Error {
     }
 }
 
+/// Asks for what servers have since ZooKeeper 3.6. Older ones say that they don't know it, and close
+/// the connection, or do only the latter.
+async fn probe(client: &Client, publisher: &mut Publisher) -> Result<(), Error> {
+    let mut reader = client.new_multi_reader();
+    reader.add_get_data("/")?;
+    let Err(error) = reader.commit().await else {
+        publisher.server = Server::Unknown { cut: 0 };
+        return Ok(());
+    };
+    publisher.server = match (publisher.server, &error) {
+        (_, Error::Unimplemented) => Server::Old,
+        (Server::Unknown { cut }, Error::ConnectionLoss) if cut + 1 < limits::PROBES_CUT_MAX => {
+            Server::Unknown { cut: cut + 1 }
+        }
+        (_, Error::ConnectionLoss) => Server::Old,
+        (server, _) => server,
+    };
+    if publisher.server == Server::Old && !std::mem::replace(&mut publisher.said_old, true) {
+        tracing::info!(
+            coordinator = publisher.coordinator,
+            "the coordinator is older than ZooKeeper 3.6: its znodes are read one by one, and watched \
+             with one-shot watches"
+        );
+    }
+    Err(error)
+}
+
 /// Sets the watches, reads everything, then reads again what changes. Ends without an error when
 /// the connection changed, after which all must be done again.
 async fn follow_connection(
@@ -219,32 +272,61 @@ async fn follow_connection(
     watches: &mut Option<Watches>,
     publisher: &mut Publisher,
 ) -> Result<(), Error> {
+    probe(client, publisher).await?;
     let dirty = Arc::new(Dirty::default());
     let begun = Instant::now();
     // The old ones go only now: dropped earlier they would take the new ones with them.
     *watches = Some(Watches::set(client, &dirty, publisher.acls).await?);
+    let znodes = Znodes::multi(client.clone());
+    follow_znodes(&znodes, &dirty, begun, state, publisher).await
+}
+
+/// The same with a server that has no persistent watches.
+async fn follow_old(
+    client: Client,
+    state: &mut StateWatcher,
+    publisher: &mut Publisher,
+) -> Result<(), Error> {
+    let dirty = Arc::new(Dirty::default());
+    let roots = WATCHED.iter().map(|path| (*path).to_owned());
+    let acls = directories().map(|(pattern, kind)| paths::acl_directory(pattern, kind));
+    let acls = acls.filter(|_| publisher.acls == FollowAcls::Yes);
+    let znodes = Znodes::watched(client, dirty.clone(), roots.chain(acls).collect());
+    follow_znodes(&znodes, &dirty, Instant::now(), state, publisher).await
+}
+
+/// Reads everything, and then again what `dirty` is told of.
+async fn follow_znodes(
+    znodes: &Znodes,
+    dirty: &Dirty,
+    begun: Instant,
+    state: &mut StateWatcher,
+    publisher: &mut Publisher,
+) -> Result<(), Error> {
     let previous = publisher.images.load();
     let mut builder = ImageBuilder::new(&previous);
-    reader::read_everything(client, &mut builder).await?;
+    reader::read_everything(znodes, &mut builder).await?;
     match publisher.acls {
         FollowAcls::No => builder.follow_acls(false),
-        FollowAcls::Yes => reader::read_every_acl(client, &mut builder).await?,
+        FollowAcls::Yes => reader::read_every_acl(znodes, &mut builder).await?,
     }
+    znodes.all_read();
     publisher.publish(builder, begun);
     publisher.back();
     let mut last = 0;
     loop {
         tokio::select! {
             _ = state.changed() => return Ok(()),
-            () = dirty.notify.notified() => {}
+            () = dirty.changed() => {}
         }
-        if last.max(dirty.changes.lock().len()) >= limits::BURST_CHANGES {
+        if last.max(dirty.len()) >= limits::BURST_CHANGES {
             tokio::select! {
                 _ = state.changed() => return Ok(()),
                 () = dirty.quiet() => {}
             }
         }
-        let changes = std::mem::take(&mut *dirty.changes.lock());
+        znodes.list_again().await?;
+        let changes = dirty.take();
         last = changes.len();
         if changes.is_empty() {
             continue;
@@ -252,7 +334,7 @@ async fn follow_connection(
         let begun = Instant::now();
         let previous = publisher.images.load();
         let mut builder = ImageBuilder::new(&previous);
-        apply(client, &mut builder, changes).await?;
+        apply(znodes, &mut builder, changes).await?;
         if let Some(changed_ms) = publisher.publish(builder, begun) {
             histogram!("doorkeeper_cluster_freshness_seconds").record(since(changed_ms));
         }
@@ -267,41 +349,24 @@ fn since(milliseconds: i64) -> Duration {
 }
 
 /// Reads again what changed.
-async fn apply(client: &Client, builder: &mut ImageBuilder, changes: Changes) -> Result<(), Error> {
+async fn apply(znodes: &Znodes, builder: &mut ImageBuilder, changes: Changes) -> Result<(), Error> {
     if changes.cluster_id {
-        builder.cluster_id(reader::read(client, paths::CLUSTER_ID).await?.as_ref());
+        builder.cluster_id(znodes.read(paths::CLUSTER_ID).await?.as_ref());
     }
     if changes.controller {
         let (controller, epoch) = tokio::try_join!(
-            reader::read(client, paths::CONTROLLER),
-            reader::read(client, paths::CONTROLLER_EPOCH),
+            znodes.read(paths::CONTROLLER),
+            znodes.read(paths::CONTROLLER_EPOCH),
         )?;
         builder.controller(controller.as_ref(), epoch.as_ref());
     }
-    reader::read_brokers(client, builder, &changes.brokers).await?;
-    reader::read_topic_configs(client, builder, &changes.topic_configs).await?;
-    reader::read_broker_configs(client, builder, &changes.broker_configs).await?;
-    reader::read_deleting(client, builder, &changes.deleting).await?;
-    reader::read_acls(client, builder, &changes.acls).await?;
-    reader::read_topics(client, builder, &changes.topics).await?;
-    reader::read_partitions(client, builder, &changes.partitions).await
-}
-
-#[derive(Debug, Default)]
-struct Dirty {
-    changes: Mutex<Changes>,
-    notify: Notify,
-}
-
-impl Dirty {
-    /// Waits until no change came for a moment, or for as long as a burst is gathered at most.
-    async fn quiet(&self) {
-        let gather = async {
-            let pause = || tokio::time::timeout(limits::BURST_QUIET, self.notify.notified());
-            while pause().await.is_ok() {}
-        };
-        _ = tokio::time::timeout(limits::BURST_GATHER_MAX, gather).await;
-    }
+    reader::read_brokers(znodes, builder, &changes.brokers).await?;
+    reader::read_topic_configs(znodes, builder, &changes.topic_configs).await?;
+    reader::read_broker_configs(znodes, builder, &changes.broker_configs).await?;
+    reader::read_deleting(znodes, builder, &changes.deleting).await?;
+    reader::read_acls(znodes, builder, &changes.acls).await?;
+    reader::read_topics(znodes, builder, &changes.topics).await?;
+    reader::read_partitions(znodes, builder, &changes.partitions).await
 }
 
 /// What is watched, each with all below it.
@@ -352,9 +417,7 @@ async fn drain(mut watcher: PersistentWatcher, dirty: Arc<Dirty>, events: Counte
             continue;
         }
         events.increment(1);
-        if dirty.changes.lock().note(&event.path) {
-            dirty.notify.notify_one();
-        }
+        dirty.note(&event);
     }
 }
 

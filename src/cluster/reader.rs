@@ -11,9 +11,10 @@ use super::builder::{ImageBuilder, Names, Read, Znode};
 use super::layout::acl::ResourcePattern;
 use super::layout::paths;
 use super::layout::topic::TopicAssignment;
+use super::znodes::Znodes;
 use crate::limits;
 
-fn znode(data: Vec<u8>, stat: &Stat) -> Znode {
+pub(super) fn znode(data: Vec<u8>, stat: &Stat) -> Znode {
     Znode {
         data,
         czxid: stat.czxid,
@@ -57,22 +58,17 @@ async fn allowed<T: Default>(reading: impl Future<Output = Result<T, Error>>) ->
     }
 }
 
-/// Reads these znodes, in the order of the paths; `None` for those that are not there.
-///
-/// # Errors
-/// The session's.
-pub async fn read_all(client: &Client, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
-    let each = read_each(client, paths).await?.into_iter();
-    each.map(|read| match read {
+/// What was read, where all must be allowed.
+pub(super) fn allowed_only(read: Read) -> Result<Option<Znode>, Error> {
+    match read {
         Read::Found(znode) => Ok(Some(znode)),
         Read::Absent => Ok(None),
         Read::Forbidden => Err(Error::NoAuth),
-    })
-    .collect()
+    }
 }
 
-/// Reads these znodes, in the order of the paths.
-async fn read_each(client: &Client, paths: &[String]) -> Result<Vec<Read>, Error> {
+/// Reads these znodes with multi reads, in the order of the paths.
+pub(super) async fn read_each(client: &Client, paths: &[String]) -> Result<Vec<Read>, Error> {
     let mut found = vec![Read::Absent; paths.len()];
     let mut next = 0;
     let mut size = ChunkSize::default();
@@ -162,17 +158,17 @@ async fn multi_read(client: &Client, paths: &[String]) -> Result<Vec<Read>, Erro
 ///
 /// # Errors
 /// The session's.
-pub async fn read_everything(client: &Client, builder: &mut ImageBuilder) -> Result<(), Error> {
+pub async fn read_everything(znodes: &Znodes, builder: &mut ImageBuilder) -> Result<(), Error> {
     let (controller, epoch, cluster_id, brokers, topics, topic_configs, broker_configs, deleting) =
         tokio::try_join!(
-            read(client, paths::CONTROLLER),
-            read(client, paths::CONTROLLER_EPOCH),
-            read(client, paths::CLUSTER_ID),
-            children(client, paths::BROKER_IDS),
-            children(client, paths::TOPICS),
-            children(client, paths::TOPIC_CONFIGS),
-            allowed(children(client, paths::BROKER_CONFIGS)),
-            children(client, paths::DELETE_TOPICS),
+            znodes.read(paths::CONTROLLER),
+            znodes.read(paths::CONTROLLER_EPOCH),
+            znodes.read(paths::CLUSTER_ID),
+            znodes.children(paths::BROKER_IDS),
+            znodes.children(paths::TOPICS),
+            znodes.children(paths::TOPIC_CONFIGS),
+            allowed(znodes.children(paths::BROKER_CONFIGS)),
+            znodes.children(paths::DELETE_TOPICS),
         )?;
     let set = |names: Option<Vec<String>>| names.into_iter().flatten().collect::<BTreeSet<_>>();
     let names = Names {
@@ -185,23 +181,23 @@ pub async fn read_everything(client: &Client, builder: &mut ImageBuilder) -> Res
     builder.retain(&names);
     builder.cluster_id(cluster_id.as_ref());
     builder.controller(controller.as_ref(), epoch.as_ref());
-    read_brokers(client, builder, &names.brokers).await?;
-    read_topic_configs(client, builder, &names.topic_configs).await?;
-    read_broker_configs(client, builder, &names.broker_configs).await?;
-    read_deleting(client, builder, &names.deleting).await?;
-    read_topics(client, builder, &names.topics).await
+    read_brokers(znodes, builder, &names.brokers).await?;
+    read_topic_configs(znodes, builder, &names.topic_configs).await?;
+    read_broker_configs(znodes, builder, &names.broker_configs).await?;
+    read_deleting(znodes, builder, &names.deleting).await?;
+    read_topics(znodes, builder, &names.topics).await
 }
 
 /// Reads all ACLs.
 ///
 /// # Errors
 /// The session's.
-pub async fn read_every_acl(client: &Client, builder: &mut ImageBuilder) -> Result<(), Error> {
+pub async fn read_every_acl(znodes: &Znodes, builder: &mut ImageBuilder) -> Result<(), Error> {
     let mut listing = JoinSet::new();
     for (pattern, kind) in directories() {
-        let client = client.clone();
+        let znodes = znodes.clone();
         listing.spawn(async move {
-            let names = children(&client, &paths::acl_directory(pattern, kind)).await;
+            let names = znodes.children(&paths::acl_directory(pattern, kind)).await;
             (pattern, kind, names)
         });
     }
@@ -219,7 +215,7 @@ pub async fn read_every_acl(client: &Client, builder: &mut ImageBuilder) -> Resu
         let of = |name| ResourcePattern { pattern, kind, name };
         resources.extend(names.into_iter().flatten().map(of));
     }
-    read_acls(client, builder, &resources).await
+    read_acls(znodes, builder, &resources).await
 }
 
 /// Reads these resources' ACLs again.
@@ -227,13 +223,13 @@ pub async fn read_every_acl(client: &Client, builder: &mut ImageBuilder) -> Resu
 /// # Errors
 /// The session's.
 pub async fn read_acls(
-    client: &Client,
+    znodes: &Znodes,
     builder: &mut ImageBuilder,
     resources: &BTreeSet<ResourcePattern>,
 ) -> Result<(), Error> {
     let path = |of: &ResourcePattern| paths::acl(of.pattern, of.kind, &of.name);
     let paths: Vec<String> = resources.iter().map(path).collect();
-    for (resource, read) in resources.iter().zip(read_each(client, &paths).await?) {
+    for (resource, read) in resources.iter().zip(znodes.read_each(&paths).await?) {
         builder.acl(resource, &read);
     }
     Ok(())
@@ -244,12 +240,12 @@ pub async fn read_acls(
 /// # Errors
 /// The session's.
 pub async fn read_brokers(
-    client: &Client,
+    znodes: &Znodes,
     builder: &mut ImageBuilder,
     ids: &BTreeSet<i32>,
 ) -> Result<(), Error> {
     let registrations: Vec<String> = ids.iter().map(|id| paths::broker(*id)).collect();
-    for (id, znode) in ids.iter().zip(read_all(client, &registrations).await?) {
+    for (id, znode) in ids.iter().zip(znodes.read_all(&registrations).await?) {
         builder.broker(*id, znode.as_ref());
     }
     Ok(())
@@ -260,25 +256,25 @@ pub async fn read_brokers(
 /// # Errors
 /// The session's.
 pub async fn read_topics(
-    client: &Client,
+    znodes: &Znodes,
     builder: &mut ImageBuilder,
     names: &BTreeSet<String>,
 ) -> Result<(), Error> {
     // Some at a time, so that the znodes of a large cluster are never all in memory as they are read.
     let names: Vec<&String> = names.iter().collect();
     for names in names.chunks(limits::TOPICS_READ_AT_ONCE) {
-        read_some_topics(client, builder, names).await?;
+        read_some_topics(znodes, builder, names).await?;
     }
     Ok(())
 }
 
 async fn read_some_topics(
-    client: &Client,
+    znodes: &Znodes,
     builder: &mut ImageBuilder,
     names: &[&String],
 ) -> Result<(), Error> {
     let topics: Vec<String> = names.iter().map(|name| paths::topic(name)).collect();
-    let topics = read_all(client, &topics).await?;
+    let topics = znodes.read_all(&topics).await?;
     let mut partitions = Vec::new();
     for (name, znode) in names.iter().zip(&topics) {
         // What can't be decoded is the builder's to report.
@@ -290,7 +286,7 @@ async fn read_some_topics(
         .iter()
         .map(|(name, partition)| paths::partition_state(name, *partition))
         .collect();
-    let mut states = partitions.iter().zip(read_all(client, &states).await?).peekable();
+    let mut states = partitions.iter().zip(znodes.read_all(&states).await?).peekable();
     for (name, znode) in names.iter().zip(&topics) {
         let mut of_topic = BTreeMap::new();
         while let Some(((_, partition), state)) = states.next_if(|((topic, _), _)| topic == name) {
@@ -308,7 +304,7 @@ async fn read_some_topics(
 /// # Errors
 /// The session's.
 pub async fn read_partitions(
-    client: &Client,
+    znodes: &Znodes,
     builder: &mut ImageBuilder,
     partitions: &BTreeMap<String, BTreeSet<i32>>,
 ) -> Result<(), Error> {
@@ -316,7 +312,7 @@ pub async fn read_partitions(
     for (name, numbers) in partitions {
         states.extend(numbers.iter().map(|number| paths::partition_state(name, *number)));
     }
-    let mut read = read_all(client, &states).await?.into_iter();
+    let mut read = znodes.read_all(&states).await?.into_iter();
     for (name, numbers) in partitions {
         let of_topic = numbers.iter().copied().zip(read.by_ref()).collect();
         builder.partitions(name, &of_topic);
@@ -329,12 +325,12 @@ pub async fn read_partitions(
 /// # Errors
 /// The session's.
 pub async fn read_topic_configs(
-    client: &Client,
+    znodes: &Znodes,
     builder: &mut ImageBuilder,
     names: &BTreeSet<String>,
 ) -> Result<(), Error> {
     let configs: Vec<String> = names.iter().map(|name| paths::topic_config(name)).collect();
-    for (name, znode) in names.iter().zip(read_all(client, &configs).await?) {
+    for (name, znode) in names.iter().zip(znodes.read_all(&configs).await?) {
         builder.topic_config(name, znode.as_ref());
     }
     Ok(())
@@ -345,12 +341,12 @@ pub async fn read_topic_configs(
 /// # Errors
 /// The session's.
 pub async fn read_broker_configs(
-    client: &Client,
+    znodes: &Znodes,
     builder: &mut ImageBuilder,
     entities: &BTreeSet<String>,
 ) -> Result<(), Error> {
     let configs: Vec<String> = entities.iter().map(|entity| paths::broker_config(entity)).collect();
-    let znodes = allowed(read_all(client, &configs)).await?;
+    let znodes = allowed(znodes.read_all(&configs)).await?;
     for (entity, znode) in entities.iter().zip(znodes) {
         builder.broker_config(entity, znode.as_ref());
     }
@@ -362,12 +358,12 @@ pub async fn read_broker_configs(
 /// # Errors
 /// The session's.
 pub async fn read_deleting(
-    client: &Client,
+    znodes: &Znodes,
     builder: &mut ImageBuilder,
     names: &BTreeSet<String>,
 ) -> Result<(), Error> {
     for name in names {
-        let done = children(client, &paths::delete_topic(name)).await?;
+        let done = znodes.children(&paths::delete_topic(name)).await?;
         builder.deleting(name, done.as_deref());
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::cluster::coordinators::{self, Kind};
 use crate::cluster::image::NO_LEADER;
 use crate::cluster::layout::paths;
 use crate::cluster::observer::{FollowAcls, Observer};
-use crate::cluster::{ClusterImage, ImageHandle, reader};
+use crate::cluster::{ClusterImage, ImageHandle, reader, znodes};
 
 /// The newest `Metadata` that is asked for.
 const METADATA_MAX: i16 = 13;
@@ -303,7 +303,8 @@ async fn read_image(client: &Client) -> Result<ClusterImage, String> {
         return Err(format!("no Kafka cluster: {} is not there", paths::BROKER_IDS));
     }
     let mut builder = ImageBuilder::new(&ClusterImage::default());
-    reader::read_everything(client, &mut builder).await.map_err(|error| error.to_string())?;
+    let znodes = znodes::Znodes::multi(client.clone());
+    reader::read_everything(&znodes, &mut builder).await.map_err(|error| error.to_string())?;
     builder.finish().0.ok_or_else(|| "no image".to_owned())
 }
 
