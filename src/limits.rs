@@ -373,6 +373,9 @@ pub const GATEWAY_HELD_BYTES_MAX: usize = 256 << 20;
 /// How long a connection that a gateway ends waits for the answers that are on their way.
 pub const GATEWAY_LINGER: Duration = Duration::from_secs(5);
 
+/// The longest message of a login that is read, as Kafka's `sasl.server.max.receive.size`.
+pub const GATEWAY_LOGIN_BYTES_MAX: usize = 512 << 10;
+
 /// How often one question is taken up again because of what was found out meanwhile.
 pub const GATEWAY_QUESTION_ROUNDS: usize = 4;
 

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::login::Login;
 use super::owed::Ledger;
 use super::rewrite;
 use super::upstream::NoUpstream;
@@ -47,8 +48,12 @@ pub(super) enum Closed {
     WrongAnswer,
     #[error("{0}")]
     Rewrite(#[from] rewrite::Failed),
-    #[error("an answer is too long to be rewritten: {0} bytes")]
+    #[error("an answer is too long to be read: {0} bytes")]
     TooLong(usize),
+    #[error("a login without request headers, by another mechanism than PLAIN and SCRAM")]
+    Unfollowed,
+    #[error("the time of its login is over")]
+    SessionOver,
     #[error("idle for longer than connections.max.idle.ms")]
     Idle,
     #[error("the client does not read its answers")]
@@ -74,6 +79,7 @@ pub(super) struct Link {
     pub core: Arc<Core>,
     pub visitor: Visitor,
     pub ledger: Ledger,
+    pub login: Mutex<Login>,
     pub closing: CancellationToken,
     moved: Mutex<Instant>,
 }
@@ -119,6 +125,7 @@ pub(super) async fn run(
         core,
         visitor,
         ledger: Ledger::default(),
+        login: Mutex::default(),
         closing,
         moved: Mutex::new(Instant::now()),
     };
@@ -127,6 +134,9 @@ pub(super) async fn run(
     }
     let (read, write) = stream.into_split();
     match serve(&link, read, write).await {
+        Err(reason @ Closed::Unfollowed) => {
+            tracing::info!(%reason, client = %link.visitor.address, "connection refused");
+        }
         Ok(()) => tracing::debug!("connection closed"),
         Err(reason) => tracing::debug!(%reason, "connection closed"),
     }

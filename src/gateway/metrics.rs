@@ -30,6 +30,7 @@ pub(super) struct GatewayMetrics {
     lookups: Counter,
     /// Completed, failed.
     handshakes: [Counter; 2],
+    expired: Counter,
     without_port: Gauge,
 }
 
@@ -53,6 +54,7 @@ impl Default for GatewayMetrics {
             handshakes: ["completed", "failed"].map(
                 |outcome| counter!("doorkeeper_gateway_tls_handshakes_total", "outcome" => outcome),
             ),
+            expired: counter!("doorkeeper_gateway_expired_connections_total"),
             without_port: gauge!("doorkeeper_gateway_brokers_without_port"),
         }
     }
@@ -76,6 +78,10 @@ impl GatewayMetrics {
 
     pub(super) fn upstream(&self) -> Open {
         Open::new(&self.upstreams)
+    }
+
+    pub(super) fn expired(&self) {
+        self.expired.increment(1);
     }
 
     pub(super) fn looked_up(&self) {

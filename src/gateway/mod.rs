@@ -6,8 +6,10 @@
 //! - [`view`]: one image with the addresses that clients are told, in step.
 //! - [`addresses`]: the addresses; in the relay, the ports of the brokers.
 //! - [`answers`]: what is answered here, from a view (pure).
-//! - `connection`: one client; `requests` reads what it asks, `replies` writes what it is owed
-//!   (`owed`), `upstream` is where the rest goes, `rewrite` puts addresses into what comes back.
+//! - `connection`: one client; `requests` reads what it asks, `questions` answers what can be
+//!   answered here, `replies` writes what it is owed (`owed`), `upstream` is where the rest goes,
+//!   `rewrite` puts addresses into what comes back.
+//! - `login` follows a client's login to its upstream; `sasl` reads its messages.
 //! - `api_versions`: what is offered for the brokers; `missing`: what the image doesn't show;
 //!   `exchange`: questions of the gateway's own.
 //! - `relay`: a port for each broker.
@@ -20,14 +22,17 @@ mod exchange;
 mod held;
 mod image;
 mod listener;
+mod login;
 mod metrics;
 mod missing;
 mod owed;
 mod produce;
+mod questions;
 mod relay;
 mod replies;
 mod requests;
 mod rewrite;
+mod sasl;
 mod start;
 mod upstream;
 pub mod view;

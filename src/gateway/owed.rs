@@ -9,6 +9,7 @@ use kafka_protocol::messages::ApiKey;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::login::Part;
 use super::rewrite::Rewrite;
 use crate::kafka::api::Reply;
 use crate::kafka::wire::header::Start;
@@ -20,8 +21,27 @@ use crate::net::stream::ReadHalf;
 pub(super) enum Owed {
     /// Made here.
     Here { key: ApiKey, start: Start, reply: Reply },
-    /// To come from the upstream, with this correlation id.
-    Upstream { correlation: i32, rewrite: Option<Rewrite> },
+    /// To come from the upstream.
+    Upstream(FromUpstream),
+}
+
+/// An answer that comes from the upstream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FromUpstream {
+    /// Its correlation id; `None` for the answer to a token without a header.
+    pub correlation: Option<i32>,
+    pub then: Then,
+}
+
+/// What becomes of an upstream's answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Then {
+    /// It is passed on as it comes.
+    Pass,
+    /// It is passed on with other addresses.
+    Rewrite(Rewrite),
+    /// It is read, and passed on.
+    Login(Part),
 }
 
 /// What stands first.
@@ -29,7 +49,7 @@ pub(super) enum Owed {
 pub(super) enum Front {
     Nothing,
     Here { key: ApiKey, start: Start, reply: Reply },
-    Upstream { correlation: i32, rewrite: Option<Rewrite> },
+    Upstream(FromUpstream),
 }
 
 /// What one client is owed, and the upstream that it is owed by.
@@ -66,7 +86,7 @@ impl Ledger {
         let mut state = self.state.lock();
         match &owed {
             Owed::Here { reply, .. } => state.bytes_here += reply.len(),
-            Owed::Upstream { .. } => state.by_upstream += 1,
+            Owed::Upstream(_) => state.by_upstream += 1,
         }
         state.owed.push_back(owed);
         drop(state);
@@ -90,11 +110,11 @@ impl Ledger {
             && (state.bytes_here < limits::GATEWAY_OWED_BYTES_MAX || state.owed.is_empty())
     }
 
-    /// Waits until another request may be read.
-    pub(super) async fn room(&self) {
+    /// Waits until this holds, which answers that are taken change.
+    pub(super) async fn until(&self, holds: impl Fn() -> bool) {
         loop {
             let room = self.room.notified();
-            if self.has_room() {
+            if holds() {
                 return;
             }
             room.await;
@@ -136,9 +156,7 @@ impl Ledger {
         let mut state = self.state.lock();
         match state.owed.front() {
             None => return Front::Nothing,
-            Some(Owed::Upstream { correlation, rewrite }) => {
-                return Front::Upstream { correlation: *correlation, rewrite: *rewrite };
-            }
+            Some(Owed::Upstream(answer)) => return Front::Upstream(*answer),
             Some(Owed::Here { .. }) => {}
         }
         let Some(Owed::Here { key, start, reply }) = state.owed.pop_front() else {
@@ -213,7 +231,7 @@ mod tests {
     }
 
     fn upstream(correlation: i32) -> Owed {
-        Owed::Upstream { correlation, rewrite: None }
+        Owed::Upstream(FromUpstream { correlation: Some(correlation), then: Then::Pass })
     }
 
     #[test]
@@ -222,8 +240,10 @@ mod tests {
         ledger.owe(upstream(1));
         ledger.owe(here(2, 10));
         assert!(!ledger.here_is_next());
-        assert!(matches!(ledger.front(), Front::Upstream { correlation: 1, .. }));
-        assert!(matches!(ledger.front(), Front::Upstream { correlation: 1, .. }), "still owed");
+        let first =
+            |front| matches!(front, Front::Upstream(answer) if answer.correlation == Some(1));
+        assert!(first(ledger.front()));
+        assert!(first(ledger.front()), "still owed");
         ledger.begun();
         assert!(ledger.here_is_next());
         assert!(matches!(ledger.front(), Front::Here { .. }));

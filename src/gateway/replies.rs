@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::connection::{Closed, Link};
 use super::held;
-use super::owed::Front;
+use super::owed::{FromUpstream, Front, Then};
 use super::rewrite::{self, Failed, Rewrite, Strangers};
 use crate::kafka::api::HandlerError;
 use crate::kafka::wire::frame::LENGTH_BYTES;
@@ -111,7 +111,7 @@ impl Replies<'_> {
                         return (pass, Next::Fail(error.into()));
                     }
                 }
-                Front::Upstream { correlation, rewrite } => {
+                Front::Upstream(FromUpstream { correlation, then }) => {
                     let length = match begin(answer, correlation) {
                         Ok(Some(length)) => length,
                         Ok(None) => return (pass, Next::Wait),
@@ -120,10 +120,30 @@ impl Replies<'_> {
                     if !self.output.is_empty() {
                         return (0, Next::Look);
                     }
-                    let Some(rewrite) = rewrite else {
-                        self.link.ledger.begun();
-                        self.passing = LENGTH_BYTES + length;
-                        continue;
+                    let rewrite = match then {
+                        Then::Rewrite(rewrite) => rewrite,
+                        Then::Pass => {
+                            self.link.ledger.begun();
+                            self.passing = LENGTH_BYTES + length;
+                            continue;
+                        }
+                        Then::Login(part) => {
+                            if length > limits::GATEWAY_LOGIN_BYTES_MAX {
+                                return (pass, Next::Fail(Closed::TooLong(length)));
+                            }
+                            let Some(whole) = answer.get(LENGTH_BYTES..LENGTH_BYTES + length)
+                            else {
+                                return (pass, Next::Wait);
+                            };
+                            // The client must not have the answer before it is known here who it is.
+                            let now = tokio::time::Instant::now();
+                            if self.link.login.lock().answer(part, whole, now).is_err() {
+                                return (pass, Next::Fail(Closed::Unfollowed));
+                            }
+                            self.link.ledger.begun();
+                            self.passing = LENGTH_BYTES + length;
+                            continue;
+                        }
                     };
                     if length > limits::GATEWAY_ANSWER_BYTES_MAX {
                         return (pass, Next::Fail(Closed::TooLong(length)));
@@ -264,7 +284,11 @@ impl Replies<'_> {
 }
 
 /// The length of the upstream's answer at the front, which must be the one that is owed.
-fn begin(answer: &[u8], correlation: i32) -> Result<Option<usize>, Closed> {
+fn begin(answer: &[u8], correlation: Option<i32>) -> Result<Option<usize>, Closed> {
+    let Some(correlation) = correlation else {
+        let Some(mut head) = answer.get(..LENGTH_BYTES) else { return Ok(None) };
+        return usize::try_from(head.get_i32()).map(Some).map_err(|_| Closed::WrongAnswer);
+    };
     let Some(mut head) = answer.get(..HEAD) else { return Ok(None) };
     let length = usize::try_from(head.get_i32()).map_err(|_| Closed::WrongAnswer)?;
     if length < HEAD - LENGTH_BYTES || head.get_i32() != correlation {

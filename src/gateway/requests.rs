@@ -1,48 +1,51 @@
-//! Reads a client's requests: some are answered here, the others stream to the upstream.
+//! Reads a client's requests: some are answered here (`questions`), the others stream to the upstream.
 //!
 //! A request that is passed on is read no further than its header (of `Produce`, to its `acks`), and
 //! never held: its bytes go on as they come. One that may be answered here is read whole, up to a
 //! limit; a longer one is passed on too.
 
-use std::collections::HashMap;
-
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
-use kafka_protocol::protocol::Decodable;
+use bytes::{Buf, BytesMut};
+use kafka_protocol::messages::ApiKey;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-use super::answers::{ANSWERED, Answer, Question};
+use super::answers::ANSWERED;
 use super::connection::{Closed, Link};
+use super::login::{self, Frame, Part};
 use super::metrics::{Open, Outcome};
-use super::owed::Owed;
+use super::owed::{FromUpstream, Owed, Then};
 use super::rewrite::Rewrite;
-use super::{api_versions, held, missing, produce, upstream};
+use super::{held, produce, sasl, upstream};
+use crate::kafka::security::{Caller, Principal};
 use crate::kafka::wire::frame::{BadFrame, LENGTH_BYTES};
 use crate::kafka::wire::guard;
 use crate::kafka::wire::header::{self, Start};
-use crate::kafka::wire::schema;
 use crate::limits;
 use crate::net::stream::{ReadHalf, WriteHalf};
 
 /// Length, API key, version and correlation id: what every request begins with.
-const HEAD: usize = LENGTH_BYTES + 8;
+pub(super) const HEAD: usize = LENGTH_BYTES + 8;
 
 /// The reading half of a connection.
 pub(super) struct Requests<'a> {
-    link: &'a Link,
+    pub(super) link: &'a Link,
     client: ReadHalf,
     input: BytesMut,
     room: usize,
     /// Bytes of the request that is being passed on, which are not read yet.
     passing: usize,
-    upstream: Option<Upstream>,
+    pub(super) upstream: Option<Upstream>,
     held: Option<OwnedSemaphorePermit>,
+    /// Whether the client has begun a login.
+    logs_in: bool,
+    /// Who asks where brokers want no login.
+    pub(super) visitor: Caller,
 }
 
-struct Upstream {
+pub(super) struct Upstream {
     id: i32,
-    requests: WriteHalf,
+    pub(super) requests: WriteHalf,
     _open: Open,
 }
 
@@ -56,11 +59,16 @@ enum Next {
     Hold(usize),
     /// A whole request is there.
     Whole(usize, Start, ApiKey),
+    /// What comes now depends on the answer to a `SaslHandshake`.
+    Handshake,
+    /// A whole request of a login is there, or a token without a header.
+    Token(usize, Option<(Start, ApiKey)>),
     Fail(Closed),
 }
 
 impl<'a> Requests<'a> {
     pub(super) fn new(link: &'a Link, client: ReadHalf) -> Self {
+        let principal = link.visitor.certificate.clone().unwrap_or_else(Principal::anonymous);
         Requests {
             link,
             client,
@@ -69,6 +77,8 @@ impl<'a> Requests<'a> {
             passing: 0,
             upstream: None,
             held: None,
+            logs_in: false,
+            visitor: Caller { principal, host: link.visitor.address.ip() },
         }
     }
 
@@ -85,7 +95,15 @@ impl<'a> Requests<'a> {
                         return self.end().await;
                     }
                 }
-                Next::Room => self.link.ledger.room().await,
+                Next::Room => {
+                    let ledger = &self.link.ledger;
+                    ledger.until(|| ledger.has_room()).await;
+                }
+                Next::Handshake => {
+                    let Link { ledger, login, .. } = self.link;
+                    ledger.until(|| login.lock().next_frame() != Frame::Unknown).await;
+                }
+                Next::Token(length, request) => self.login(length, request).await?,
                 Next::Hold(length) => {
                     self.held = held::hold(&self.link.core.requests_held, length).await;
                 }
@@ -122,7 +140,8 @@ impl<'a> Requests<'a> {
 
     /// Looks at the request at `at`: its whole length if it is passed on.
     fn decide(&mut self, at: usize) -> Result<usize, Next> {
-        let Link { core, ledger, .. } = self.link;
+        let link = self.link;
+        let Link { core, ledger, .. } = link;
         let max = core.config.socket_request_max_bytes;
         let input = &self.input[at..];
         let length = match length(input, max) {
@@ -130,6 +149,18 @@ impl<'a> Requests<'a> {
             Ok(None) => return Err(Next::Read),
             Err(bad) => return Err(Next::Fail(bad.into())),
         };
+        if self.logs_in {
+            match link.login.lock().next_frame() {
+                Frame::Request => {}
+                Frame::Unknown => return Err(Next::Handshake),
+                Frame::BareToken if length > limits::GATEWAY_LOGIN_BYTES_MAX => {
+                    return Err(Next::Fail(Closed::TooLong(length)));
+                }
+                Frame::BareToken if !ledger.has_room() => return Err(Next::Room),
+                Frame::BareToken if input.len() < LENGTH_BYTES + length => return Err(Next::Read),
+                Frame::BareToken => return Err(Next::Token(length, None)),
+            }
+        }
         if length < HEAD - LENGTH_BYTES {
             return Err(Next::Fail(guard::Refused::Truncated.into()));
         }
@@ -139,6 +170,10 @@ impl<'a> Requests<'a> {
         let Ok(key) = ApiKey::try_from(start.key) else {
             return Err(Next::Fail(Closed::UnknownApi(start.key)));
         };
+        if self.logs_in && !login::is_part(key) && link.login.lock().is_over(Instant::now()) {
+            core.metrics.expired();
+            return Err(Next::Fail(Closed::SessionOver));
+        }
         if key != ApiKey::ApiVersions && !core.versions.rules().allow(start.key, start.version) {
             core.metrics.request(key, Outcome::Refused);
             let (key, version) = (start.key, start.version);
@@ -146,6 +181,9 @@ impl<'a> Requests<'a> {
         }
         if !ledger.has_room() {
             return Err(Next::Room);
+        }
+        if login::is_part(key) {
+            return self.decide_login(length, start, key, input.len());
         }
         let here = key == ApiKey::ApiVersions || answered(core.relays(), key, start.version);
         if here && length <= limits::GATEWAY_QUESTION_BYTES_MAX {
@@ -156,15 +194,6 @@ impl<'a> Requests<'a> {
                 return Err(Next::Read);
             }
             return Err(Next::Whole(length, start, key));
-        }
-        if matches!(key, ApiKey::SaslHandshake | ApiKey::SaslAuthenticate) {
-            if key == ApiKey::SaslHandshake && start.version == 0 {
-                // What follows has no header, which can't be told from requests. It is offered still:
-                // librdkafka takes a server without it for one that knows Kerberos alone.
-                core.metrics.request(key, Outcome::Refused);
-                return Err(Next::Fail(Closed::Refused { key: start.key, version: 0 }));
-            }
-            ledger.login();
         }
         if key == ApiKey::Produce {
             let content = &input[LENGTH_BYTES..input.len().min(LENGTH_BYTES + length)];
@@ -179,18 +208,85 @@ impl<'a> Requests<'a> {
                 Err(refused) => return Err(Next::Fail(refused.into())),
             }
         }
-        let (correlation, rewrite) =
-            (start.correlation, self.rewrite(key, start.version, start.version));
-        ledger.owe(Owed::Upstream { correlation, rewrite });
+        let then = self.then(key, start.version, start.version);
+        ledger.owe(Owed::Upstream(FromUpstream { correlation: Some(start.correlation), then }));
         core.metrics.request(key, Outcome::Passed);
         Ok(LENGTH_BYTES + length)
     }
 
-    /// How the answer of an upstream is changed, if it is.
-    fn rewrite(&self, key: ApiKey, version: i16, asked: i16) -> Option<Rewrite> {
+    /// Looks at a request of a login, of which `there` bytes are there: it is read whole, unless no
+    /// broker takes one so long.
+    fn decide_login(
+        &mut self,
+        length: usize,
+        start: Start,
+        key: ApiKey,
+        there: usize,
+    ) -> Result<usize, Next> {
+        if length > limits::GATEWAY_LOGIN_BYTES_MAX {
+            return Err(Next::Fail(Closed::TooLong(length)));
+        }
+        if there < LENGTH_BYTES + length {
+            return Err(Next::Read);
+        }
+        self.logs_in = true;
+        Err(Next::Token(length, Some((start, key))))
+    }
+
+    /// What becomes of the answer of an upstream.
+    pub(super) fn then(&self, key: ApiKey, version: i16, asked: i16) -> Then {
         let names =
             matches!(key, ApiKey::Metadata | ApiKey::DescribeCluster | ApiKey::FindCoordinator);
-        (names && self.link.core.relays()).then_some(Rewrite { key, version, asked })
+        if names && self.link.core.relays() {
+            Then::Rewrite(Rewrite { key, version, asked })
+        } else {
+            Then::Pass
+        }
+    }
+
+    /// Passes on a part of a login that is there whole: a request, or a token without a header. It may
+    /// hold a password: nothing of it stays here.
+    async fn login(
+        &mut self,
+        length: usize,
+        request: Option<(Start, ApiKey)>,
+    ) -> Result<(), Closed> {
+        let Link { core, ledger, login, .. } = self.link;
+        let mut frame = self.input.split_to(LENGTH_BYTES + length);
+        let (correlation, part) = match request {
+            None => {
+                login.lock().token(frame.get(LENGTH_BYTES..));
+                (None, Part::BareToken)
+            }
+            Some((start, key)) => {
+                let version = start.version;
+                let body = header::body(&frame[LENGTH_BYTES..], key, version)?;
+                let part = if key == ApiKey::SaslHandshake {
+                    login.lock().handshake(version, sasl::mechanism(body));
+                    Part::Handshake
+                } else {
+                    login.lock().token(sasl::token(version, body));
+                    Part::Token { version }
+                };
+                core.metrics.request(key, Outcome::Passed);
+                (Some(start.correlation), part)
+            }
+        };
+        ledger.login();
+        ledger.owe(Owed::Upstream(FromUpstream { correlation, then: Then::Login(part) }));
+        let sent = self.send(&frame).await;
+        frame.fill(0);
+        sent
+    }
+
+    /// Sends bytes over an upstream that is opened if it isn't there.
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Closed> {
+        self.open().await?;
+        let Some(upstream) = &mut self.upstream else { return Err(Closed::UpstreamEnded) };
+        upstream.requests.write_all(bytes).await.map_err(Closed::Upstream)?;
+        upstream.requests.flush().await.map_err(Closed::Upstream)?;
+        self.link.core.metrics.received.increment(bytes.len() as u64);
+        Ok(())
     }
 
     /// Passes on bytes at the front, over an upstream that is opened if it isn't there.
@@ -205,7 +301,7 @@ impl<'a> Requests<'a> {
     }
 
     /// Makes sure that there is an upstream.
-    async fn open(&mut self) -> Result<i32, Closed> {
+    pub(super) async fn open(&mut self) -> Result<i32, Closed> {
         let Link { core, visitor, ledger, .. } = self.link;
         if let Some(upstream) = &self.upstream
             && ledger.is_open()
@@ -272,110 +368,6 @@ impl<'a> Requests<'a> {
         }
         Ok(())
     }
-
-    /// Answers a request that was read whole, or has the upstream do it.
-    async fn whole(&mut self, frame: Bytes, start: Start, key: ApiKey) -> Result<(), Closed> {
-        let Link { core, visitor, ledger, .. } = self.link;
-        let mut body = frame.slice(HEAD..);
-        if key == ApiKey::ApiVersions {
-            let known = (0..=api_versions::NEWEST).contains(&start.version);
-            let request = if known {
-                header::client_id(&mut body, key, start.version)?;
-                Some(api_versions_request(start.version, body)?)
-            } else {
-                None
-            };
-            let view = core.views.load();
-            let reply = core
-                .versions
-                .answer(&view, visitor.broker, start.version, request.as_ref())
-                .await?;
-            ledger.owe(Owed::Here { key, start, reply });
-            core.metrics.request(key, Outcome::Here);
-            return Ok(());
-        }
-        header::client_id(&mut body, key, start.version)?;
-        if self.question(start, key, body).await? {
-            core.metrics.request(key, Outcome::Here);
-            return Ok(());
-        }
-        core.metrics.request(key, Outcome::Asked);
-        self.ask_upstream(frame, start, key).await
-    }
-
-    /// Whether a question could be answered here.
-    async fn question(&self, start: Start, key: ApiKey, body: Bytes) -> Result<bool, Closed> {
-        let Link { core, visitor, ledger, .. } = self.link;
-        let listener = visitor.listener;
-        let mut known = HashMap::new();
-        for _ in 0..limits::GATEWAY_QUESTION_ROUNDS {
-            if core.config.authorizer {
-                break;
-            }
-            let view = core.views.load();
-            let Some(addresses) = view.addresses.get(listener) else { break };
-            if view.logins.get(listener).is_none_or(|wanted| *wanted) {
-                break;
-            }
-            let question = Question {
-                image: &view.image,
-                addresses,
-                key,
-                version: start.version,
-                body: body.clone(),
-                auto_create_topics: core.config.auto_create_topics,
-                missing: &known,
-            };
-            match core.answers.answer(&question)? {
-                Answer::Reply(reply) => {
-                    ledger.owe(Owed::Here { key, start, reply });
-                    return Ok(true);
-                }
-                Answer::Missing { names, create } => {
-                    match missing::find(core, listener, names, create).await {
-                        Some(found) => known.extend(found),
-                        None => break,
-                    }
-                }
-                Answer::AskUpstream => break,
-            }
-        }
-        Ok(false)
-    }
-
-    /// Passes a whole request on, in a version that the upstream has.
-    async fn ask_upstream(
-        &mut self,
-        frame: Bytes,
-        start: Start,
-        key: ApiKey,
-    ) -> Result<(), Closed> {
-        let id = self.open().await?;
-        let core = &self.link.core;
-        let mut version = start.version;
-        if core.relays() {
-            let highest = core.versions.highest(id, key);
-            if key == ApiKey::Metadata {
-                version = version.min(highest.unwrap_or(limits::GATEWAY_METADATA_ASSUMED));
-            } else if highest.is_some_and(|highest| version > highest)
-                || key == ApiKey::DescribeTopicPartitions
-            {
-                return Err(Closed::Refused { key: start.key, version });
-            }
-        }
-        let rewrite = self.rewrite(key, version, start.version);
-        self.link.ledger.owe(Owed::Upstream { correlation: start.correlation, rewrite });
-        let Some(upstream) = &mut self.upstream else { return Err(Closed::UpstreamEnded) };
-        let mut head = BytesMut::with_capacity(HEAD);
-        head.put_slice(&frame[..LENGTH_BYTES + 2]);
-        head.put_i16(version);
-        let rest = frame.slice(head.len()..);
-        let mut whole = head.chain(rest);
-        upstream.requests.write_all_buf(&mut whole).await.map_err(Closed::Upstream)?;
-        upstream.requests.flush().await.map_err(Closed::Upstream)?;
-        core.metrics.received.increment(frame.len() as u64);
-        Ok(())
-    }
 }
 
 /// Whether a request may be answered here. In direct mode only what brokers have is.
@@ -394,12 +386,4 @@ fn length(input: &[u8], max: usize) -> Result<Option<usize>, BadFrame> {
         Ok(length) if length > max => Err(BadFrame::TooLong { length, max }),
         Ok(length) => Ok(Some(length)),
     }
-}
-
-fn api_versions_request(version: i16, mut body: Bytes) -> Result<ApiVersionsRequest, Closed> {
-    if let Some(schema) = schema::of(ApiKey::ApiVersions) {
-        guard::check(schema, version, &body)?;
-    }
-    ApiVersionsRequest::decode(&mut body, version)
-        .map_err(|_| Closed::Header(guard::Refused::Truncated))
 }

@@ -102,7 +102,13 @@ impl Follower {
         }
         let wants: Vec<Vec<Wants>> = addresses.iter().map(|book| wants(&image, book)).collect();
         self.say_what_can_not_be_reached(&wants);
-        let logins = wants.iter().map(|wants| wants.iter().any(|wants| wants.login)).collect();
+        let before = self.core.views.load();
+        let logins = wants.iter().enumerate().map(|(index, wants)| {
+            // While no broker is there it is as it was; until one has been, nobody can tell.
+            let as_before = || before.logins.get(index).is_none_or(|login| *login);
+            if wants.is_empty() { as_before() } else { wants.iter().any(|wants| wants.login) }
+        });
+        let logins = logins.collect();
         let without = self.ports.as_ref().map_or(0, Ports::without_port);
         self.core.metrics.without_port(without);
         self.core.views.publish(View { image, addresses, logins });

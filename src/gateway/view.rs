@@ -17,7 +17,7 @@ pub struct View {
     pub image: Arc<ClusterImage>,
     /// The addresses for the clients of each listener, in the order of `listeners`.
     pub addresses: Vec<Arc<AddressBook>>,
-    /// For each listener, whether its brokers want a login of the clients.
+    /// For each listener, whether its brokers want a login of the clients, or none was ever seen.
     pub logins: Vec<bool>,
 }
 

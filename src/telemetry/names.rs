@@ -112,6 +112,11 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("doorkeeper_gateway_connections", &[], "Open connections of clients to the gateway."),
     counter(
+        "doorkeeper_gateway_expired_connections_total",
+        &[],
+        "Connections closed at a request after the time of their login was over.",
+    ),
+    counter(
         "doorkeeper_gateway_missing_lookups_total",
         &[],
         "Topics that the image did not show and that were looked up: their znode read, or a broker asked.",

@@ -286,6 +286,23 @@ impl Conversation {
         self.stream.flush().await.unwrap();
     }
 
+    /// The next frame, whatever it is, without its length; `None` at the end.
+    pub async fn bare(&mut self) -> Option<Bytes> {
+        self.fill(4).await.then_some(())?;
+        let length = usize::try_from(self.read.get_i32()).unwrap();
+        assert!(self.fill(length).await, "a whole frame");
+        Some(self.read.split_to(length).freeze())
+    }
+
+    /// Sends a frame without a header.
+    pub async fn answer_bare(&mut self, body: &[u8]) {
+        let mut frame = BytesMut::new();
+        frame.put_i32(i32::try_from(body.len()).unwrap());
+        frame.put_slice(body);
+        self.stream.write_all(&frame).await.unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
     /// Waits for the other side to hang up.
     pub async fn ended(mut self) {
         let mut rest = Vec::new();

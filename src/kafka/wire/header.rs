@@ -56,6 +56,21 @@ pub fn client_id(
     Ok(client_id)
 }
 
+/// What stands behind the header of a whole request, without its length.
+pub fn body(frame: &[u8], key: ApiKey, version: i16) -> Result<&[u8], Refused> {
+    let length = frame.get(8..10).ok_or(Refused::Truncated)?;
+    let length = i16::from_be_bytes([length[0], length[1]]);
+    let rest = match usize::try_from(length) {
+        Ok(length) => frame.get(10 + length..).ok_or(Refused::Truncated)?,
+        Err(_) if length == -1 => &frame[10..],
+        Err(_) => return Err(Refused::Length),
+    };
+    if key.request_header_version(version) < 2 {
+        return Ok(rest);
+    }
+    Ok(&rest[guard::skip_tagged_fields(rest)?..])
+}
+
 /// A frame's length and response header: what comes before a body of `body` bytes.
 pub fn response(
     output: &mut impl BufMut,

@@ -1,0 +1,155 @@
+//! Answers what may be answered here, or has the upstream do it.
+
+use std::collections::HashMap;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
+use kafka_protocol::protocol::Decodable;
+use tokio::io::AsyncWriteExt;
+
+use super::answers::{Answer, Question};
+use super::connection::{Closed, Link};
+use super::metrics::Outcome;
+use super::owed::{FromUpstream, Owed};
+use super::requests::{HEAD, Requests};
+use super::view::View;
+use super::{api_versions, missing};
+use crate::kafka::security::Caller;
+use crate::kafka::wire::frame::LENGTH_BYTES;
+use crate::kafka::wire::guard;
+use crate::kafka::wire::header::{self, Start};
+use crate::kafka::wire::schema;
+use crate::limits;
+
+impl Requests<'_> {
+    /// Answers a request that was read whole, or has the upstream do it.
+    pub(super) async fn whole(
+        &mut self,
+        frame: Bytes,
+        start: Start,
+        key: ApiKey,
+    ) -> Result<(), Closed> {
+        let Link { core, visitor, ledger, .. } = self.link;
+        let mut body = frame.slice(HEAD..);
+        if key == ApiKey::ApiVersions {
+            let known = (0..=api_versions::NEWEST).contains(&start.version);
+            let request = if known {
+                header::client_id(&mut body, key, start.version)?;
+                Some(api_versions_request(start.version, body)?)
+            } else {
+                None
+            };
+            let view = core.views.load();
+            let reply = core
+                .versions
+                .answer(&view, visitor.broker, start.version, request.as_ref())
+                .await?;
+            ledger.owe(Owed::Here { key, start, reply });
+            core.metrics.request(key, Outcome::Here);
+            return Ok(());
+        }
+        header::client_id(&mut body, key, start.version)?;
+        if self.question(start, key, body).await? {
+            core.metrics.request(key, Outcome::Here);
+            return Ok(());
+        }
+        core.metrics.request(key, Outcome::Asked);
+        self.ask_upstream(frame, start, key).await
+    }
+
+    /// Who asks; `None` while nobody here knows, and the upstream must be asked.
+    fn caller(&self, view: &View) -> Option<Caller> {
+        let Link { core, visitor, login, .. } = self.link;
+        if core.config.principal_upstream {
+            return None;
+        }
+        if !*view.logins.get(visitor.listener)? {
+            return Some(self.visitor.clone());
+        }
+        let principal = login.lock().principal()?.clone();
+        Some(Caller { principal, host: visitor.address.ip() })
+    }
+
+    /// Whether a question could be answered here.
+    async fn question(&self, start: Start, key: ApiKey, body: Bytes) -> Result<bool, Closed> {
+        let Link { core, visitor, ledger, .. } = self.link;
+        let listener = visitor.listener;
+        let mut known = HashMap::new();
+        for _ in 0..limits::GATEWAY_QUESTION_ROUNDS {
+            if core.config.authorizer {
+                break;
+            }
+            let view = core.views.load();
+            let Some(addresses) = view.addresses.get(listener) else { break };
+            if self.caller(&view).is_none() {
+                break;
+            }
+            let question = Question {
+                image: &view.image,
+                addresses,
+                key,
+                version: start.version,
+                body: body.clone(),
+                auto_create_topics: core.config.auto_create_topics,
+                missing: &known,
+            };
+            match core.answers.answer(&question)? {
+                Answer::Reply(reply) => {
+                    ledger.owe(Owed::Here { key, start, reply });
+                    return Ok(true);
+                }
+                Answer::Missing { names, create } => {
+                    match missing::find(core, listener, names, create).await {
+                        Some(found) => known.extend(found),
+                        None => break,
+                    }
+                }
+                Answer::AskUpstream => break,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Passes a whole request on, in a version that the upstream has.
+    async fn ask_upstream(
+        &mut self,
+        frame: Bytes,
+        start: Start,
+        key: ApiKey,
+    ) -> Result<(), Closed> {
+        let id = self.open().await?;
+        let core = &self.link.core;
+        let mut version = start.version;
+        if core.relays() {
+            let highest = core.versions.highest(id, key);
+            if key == ApiKey::Metadata {
+                version = version.min(highest.unwrap_or(limits::GATEWAY_METADATA_ASSUMED));
+            } else if highest.is_some_and(|highest| version > highest)
+                || key == ApiKey::DescribeTopicPartitions
+            {
+                return Err(Closed::Refused { key: start.key, version });
+            }
+        }
+        let then = self.then(key, version, start.version);
+        let correlation = Some(start.correlation);
+        self.link.ledger.owe(Owed::Upstream(FromUpstream { correlation, then }));
+        let Some(upstream) = &mut self.upstream else { return Err(Closed::UpstreamEnded) };
+        let mut head = BytesMut::with_capacity(HEAD);
+        head.put_slice(&frame[..LENGTH_BYTES + 2]);
+        head.put_i16(version);
+        let rest = frame.slice(head.len()..);
+        let mut whole = head.chain(rest);
+        upstream.requests.write_all_buf(&mut whole).await.map_err(Closed::Upstream)?;
+        upstream.requests.flush().await.map_err(Closed::Upstream)?;
+        core.metrics.received.increment(frame.len() as u64);
+        Ok(())
+    }
+}
+
+fn api_versions_request(version: i16, mut body: Bytes) -> Result<ApiVersionsRequest, Closed> {
+    if let Some(schema) = schema::of(ApiKey::ApiVersions) {
+        guard::check(schema, version, &body)?;
+    }
+    ApiVersionsRequest::decode(&mut body, version)
+        .map_err(|_| Closed::Header(guard::Refused::Truncated))
+}
