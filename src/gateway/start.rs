@@ -103,10 +103,12 @@ impl Follower {
         let wants: Vec<Vec<Wants>> = addresses.iter().map(|book| wants(&image, book)).collect();
         self.say_what_can_not_be_reached(&wants);
         let before = self.core.views.load();
-        let logins = wants.iter().enumerate().map(|(index, wants)| {
+        let listeners = self.core.config.listeners.iter().zip(&wants).enumerate();
+        let logins = listeners.map(|(index, (listener, wants))| {
             // While no broker is there it is as it was; until one has been, nobody can tell.
             let as_before = || before.logins.get(index).is_none_or(|login| *login);
-            if wants.is_empty() { as_before() } else { wants.iter().any(|wants| wants.login) }
+            let of_brokers = wants.iter().any(|wants| wants.login);
+            listener.protocol.has_login() || of_brokers || wants.is_empty() && as_before()
         });
         let logins = logins.collect();
         let without = self.ports.as_ref().map_or(0, Ports::without_port);
