@@ -7,11 +7,14 @@ use std::time::Duration;
 use kafka_protocol::messages::ApiKey;
 
 use super::broker::{cap, connect_string, count, idle, milliseconds};
+pub use super::gateway_authorizer::GatewayAuthorizer;
+use super::gateway_authorizer::{authorizer, principal_mapper};
 use super::gateway_upstream::UpstreamConfig;
 use super::keys::{GATEWAY_LISTENER, OF_LISTENERS, Owner};
 use super::listeners;
 use super::settings::Settings;
 use super::{CoordinatorAccess, ListenAddress, SecurityProtocol, kafka_tls};
+use crate::kafka::security::PrincipalMapper;
 use crate::net::tls::{ClientAuth, TlsConfig};
 
 /// One entry of `listeners`: where clients come in.
@@ -74,9 +77,10 @@ pub struct GatewayConfig {
     pub addresses: GatewayAddresses,
     /// `doorkeeper.gateway.refuse.apis`, by their numbers.
     pub refuse_apis: BTreeSet<i16>,
-    /// Whether `authorizer.class.name` is set: then the brokers decide who may see what, and every
-    /// question is asked of them.
-    pub authorizer: bool,
+    /// `authorizer.class.name` and what goes with it.
+    pub authorizer: GatewayAuthorizer,
+    /// `ssl.principal.mapping.rules`: whom a client's certificate names.
+    pub principal_mapper: PrincipalMapper,
     /// `auto.create.topics.enable`, as it is set on the brokers.
     pub auto_create_topics: bool,
     /// `doorkeeper.gateway.principal=upstream`: who a client is, is for the brokers to say, whatever
@@ -117,7 +121,8 @@ impl Default for GatewayConfig {
             )],
             addresses: GatewayAddresses::Brokers,
             refuse_apis: BTreeSet::new(),
-            authorizer: false,
+            authorizer: GatewayAuthorizer::Nobody,
+            principal_mapper: PrincipalMapper::default(),
             auto_create_topics: true,
             principal_upstream: false,
             upstream: UpstreamConfig::default(),
@@ -161,9 +166,8 @@ impl GatewayConfig {
             addresses: addresses(settings, listeners.len()),
             listeners,
             refuse_apis: refused_apis(settings),
-            authorizer: settings
-                .text(OWNER, "authorizer.class.name")
-                .is_some_and(|class| !class.is_empty()),
+            authorizer: authorizer(settings),
+            principal_mapper: principal_mapper(settings),
             auto_create_topics: settings.flag(OWNER, "auto.create.topics.enable"),
             principal_upstream: settings.text(OWNER, "doorkeeper.gateway.principal").as_deref()
                 == Some("upstream"),

@@ -8,6 +8,7 @@ mod certificate_id;
 pub mod coordinator;
 pub mod coordinator_access;
 pub mod gateway;
+pub mod gateway_authorizer;
 pub mod gateway_upstream;
 pub mod jaas;
 mod kafka_tls;

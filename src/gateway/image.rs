@@ -8,6 +8,7 @@ use crate::cluster::client::Coordinator;
 use crate::cluster::image_store::{ImageStore, Keeper};
 use crate::cluster::observer::{FollowAcls, Observer};
 use crate::config::GatewayConfig;
+use crate::config::gateway::GatewayAuthorizer;
 
 /// Follows the cluster until it is dropped.
 #[derive(Debug)]
@@ -37,7 +38,11 @@ impl Followed {
             }
             keeper = Some(store.keep(images.clone()));
         }
-        let observer = Observer::start(coordinator.clone(), None, images.clone(), FollowAcls::No);
+        let acls = match &config.authorizer {
+            GatewayAuthorizer::Acls(_) => FollowAcls::Yes,
+            GatewayAuthorizer::Nobody | GatewayAuthorizer::Brokers => FollowAcls::No,
+        };
+        let observer = Observer::start(coordinator.clone(), None, images.clone(), acls);
         first_image(&images, &coordinator).await;
         Ok(Followed { images, observer, keeper, age_max: config.image_age_max })
     }

@@ -48,7 +48,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::GatewayConfig;
-use crate::config::gateway::GatewayAddresses;
+use crate::config::gateway::{GatewayAddresses, GatewayAuthorizer};
 use crate::net;
 use crate::net::tls::connect::TlsClient;
 use answers::Answers;
@@ -85,7 +85,8 @@ struct Core {
 impl Core {
     fn new(config: GatewayConfig, tls: Option<Arc<TlsClient>>) -> Arc<Core> {
         let relays = config.addresses != GatewayAddresses::Brokers;
-        let rules = Rules::new(&config.refuse_apis, relays, !config.authorizer);
+        let answers = config.authorizer != GatewayAuthorizer::Brokers;
+        let rules = Rules::new(&config.refuse_apis, relays, answers);
         Arc::new(Core {
             config,
             tls,

@@ -76,20 +76,17 @@ impl Requests<'_> {
         let listener = visitor.listener;
         let mut known = HashMap::new();
         for _ in 0..limits::GATEWAY_QUESTION_ROUNDS {
-            if core.config.authorizer {
-                break;
-            }
             let view = core.views.load();
             let Some(addresses) = view.addresses.get(listener) else { break };
-            if self.caller(&view).is_none() {
-                break;
-            }
+            let Some(caller) = self.caller(&view) else { break };
             let question = Question {
                 image: &view.image,
                 addresses,
                 key,
                 version: start.version,
                 body: body.clone(),
+                caller: Some(&caller),
+                authorizer: &core.config.authorizer,
                 auto_create_topics: core.config.auto_create_topics,
                 missing: &known,
             };

@@ -53,7 +53,16 @@ struct Topics {
     reachable: Reachable,
     encoded: HashMap<Arc<str>, (Arc<TopicImage>, Bytes)>,
     bytes: usize,
-    all: Option<(usize, Bytes)>,
+    all: Option<All>,
+}
+
+/// Every topic that clients know, in the order of their names.
+#[derive(Debug, Clone)]
+pub struct All {
+    /// The bytes of all of them.
+    pub bytes: Bytes,
+    /// Where each one ends.
+    pub ends: Arc<[usize]>,
 }
 
 /// What stands before the topics, for one image.
@@ -124,32 +133,28 @@ impl ResponseCache {
         Ok(())
     }
 
-    /// How many topics clients know, and the bytes of all of them.
-    pub fn all(
-        &self,
-        image: &Arc<ClusterImage>,
-        view: &View,
-    ) -> Result<(usize, Bytes), HandlerError> {
+    /// All topics that clients know.
+    pub fn all(&self, image: &Arc<ClusterImage>, view: &View) -> Result<All, HandlerError> {
         let class = self.class(view);
         {
             let topics = class.read();
-            if let Some((count, bytes)) = &topics.all
+            if let Some(all) = &topics.all
                 && Arc::ptr_eq(&topics.image, image)
             {
-                return Ok((*count, bytes.clone()));
+                return Ok(all.clone());
             }
         }
         self.drop_old(image);
         let mut topics = class.write();
         topics.follow(image, &view.addresses);
-        let mut all = BytesMut::new();
-        let mut count = 0;
+        let mut bytes = BytesMut::new();
+        let mut ends = Vec::new();
         for topic in image.visible_topics() {
-            all.put_slice(&topics.get_or_encode(topic, view)?);
-            count += 1;
+            bytes.put_slice(&topics.get_or_encode(topic, view)?);
+            ends.push(bytes.len());
         }
-        let all = (count, all.freeze());
-        if all.1.len() <= limits::KAFKA_RESPONSE_CACHE_BYTES {
+        let all = All { bytes: bytes.freeze(), ends: ends.into() };
+        if all.bytes.len() <= limits::KAFKA_RESPONSE_CACHE_BYTES {
             topics.all = Some(all.clone());
         }
         Ok(all)
@@ -281,6 +286,20 @@ pub fn put_count(buffer: &mut BytesMut, version: i16, count: usize) {
     } else {
         // An image can't have 2^31 topics.
         buffer.put_i32(i32::try_from(count).unwrap_or(i32::MAX));
+    }
+}
+
+/// Puts other bits of `topic_authorized_operations` into an encoded topic; versions below 8 have none.
+pub fn set_operations(topic: &mut [u8], version: i16, operations: i32) {
+    // They are the last field; behind it, flexible versions count the tagged ones: none.
+    let behind = match version {
+        8 => 0,
+        9.. => 1,
+        _ => return,
+    };
+    let end = topic.len().saturating_sub(behind);
+    if let Some(bits) = topic[..end].last_chunk_mut() {
+        *bits = operations.to_be_bytes();
     }
 }
 

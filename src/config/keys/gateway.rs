@@ -8,7 +8,9 @@ const OF_CLIENTS: &str = "it is about connections to brokers, not about clients"
 
 /// Sorted by name.
 pub const GATEWAY_KEYS: &[Key] = &[
+    boolean("allow.everyone.if.no.acl.found", Some("false"), Used),
     string("authorizer.class.name", Some(""), Used),
+    string("authorizer.zookeeper.url", Some(""), Used),
     boolean("auto.create.topics.enable", Some("true"), Used),
     long("connections.max.idle.ms", Some("600000"), Used),
     string("doorkeeper.gateway.addresses", Some("brokers"), Used).one_of(&["brokers", "gateway"]),
@@ -58,6 +60,7 @@ pub const GATEWAY_KEYS: &[Key] = &[
     string("ssl.keystore.location", None, Used),
     password("ssl.keystore.password", None, Used),
     string("ssl.keystore.type", Some("JKS"), Used),
+    string("ssl.principal.mapping.rules", Some("DEFAULT"), Used),
     string("ssl.protocol", Some("TLSv1.3"), Idle(NOT_JAVA)),
     string("ssl.provider", None, Idle(NOT_JAVA)),
     string("ssl.secure.random.implementation", None, Idle(NOT_JAVA)),
@@ -66,6 +69,7 @@ pub const GATEWAY_KEYS: &[Key] = &[
     string("ssl.truststore.location", None, Used),
     password("ssl.truststore.password", None, Used),
     string("ssl.truststore.type", Some("JKS"), Used),
+    string("super.users", Some(""), Used),
     string("zookeeper.clientCnxnSocket", None, Used).one_of(&[
         "",
         "org.apache.zookeeper.ClientCnxnSocketNIO",

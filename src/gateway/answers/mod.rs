@@ -1,5 +1,6 @@
 //! The answers that are made here, from one view: pure.
 
+mod access;
 mod coordinator;
 mod metadata;
 mod partitions;
@@ -14,10 +15,13 @@ use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::Decodable;
 
+use self::access::Access;
 use super::addresses::AddressBook;
 use crate::cluster::ClusterImage;
-use crate::kafka::api::{ApiRegistration, HandlerError, Reply, describe_cluster, operations};
+use crate::config::gateway::GatewayAuthorizer;
+use crate::kafka::api::{ApiRegistration, HandlerError, Reply, describe_cluster};
 use crate::kafka::response_cache::ResponseCache;
+use crate::kafka::security::Caller;
 use crate::kafka::wire::{guard, schema};
 
 /// What may be answered here. Other APIs, and other versions of these, are passed on unread.
@@ -41,6 +45,10 @@ pub struct Question<'a> {
     pub version: i16,
     /// What stands behind the request's header, unchecked.
     pub body: Bytes,
+    /// Who asks; `None` if that is not known.
+    pub caller: Option<&'a Caller>,
+    /// Who decides what a client may see.
+    pub authorizer: &'a GatewayAuthorizer,
     /// `auto.create.topics.enable`, as it is set on the brokers.
     pub auto_create_topics: bool,
     /// What is known of topics that the image doesn't show: the error code of each, by name.
@@ -96,17 +104,18 @@ impl Answers {
         if question.image.is_owned_by_kraft() {
             return Ok(Answer::AskUpstream);
         }
+        let Some(access) = Access::of(question) else { return Ok(Answer::AskUpstream) };
         match question.key {
-            ApiKey::Metadata => metadata::answer(question, &self.cache),
-            ApiKey::FindCoordinator => coordinator::answer(question),
+            ApiKey::Metadata => metadata::answer(question, &access, &self.cache),
+            ApiKey::FindCoordinator => coordinator::answer(question, &access),
             ApiKey::DescribeCluster => {
                 let Question { image, addresses, version, .. } = question;
                 let request = question.decode()?;
-                let bits = operations::CLUSTER;
+                let bits = access.cluster();
                 let answer = describe_cluster::describe(image, addresses, &request, *version, bits);
                 Ok(Answer::Reply(Reply::encode(&answer, *version)?))
             }
-            ApiKey::DescribeTopicPartitions => partitions::answer(question),
+            ApiKey::DescribeTopicPartitions => partitions::answer(question, &access),
             _ => Ok(Answer::AskUpstream),
         }
     }

@@ -41,7 +41,7 @@ pub async fn handle(context: &RequestContext<'_>, request: MetadataRequest) -> H
         return refuse(context, asked);
     }
     let topics = if metadata_answer::is_by_id(&asked) {
-        metadata_answer::by_id(&image, &asked)
+        metadata_answer::by_id(&image, &asked, view.operations)
     } else {
         let create = request.allow_auto_topic_creation && context.broker.config.auto_create_topics;
         by_name(context, &image, &asked, create, view.operations).await
@@ -60,7 +60,7 @@ async fn by_name<'a>(
     let mut topics = Topics::default();
     for name in metadata_answer::names(asked) {
         if let Some(topic) = image.topic(name) {
-            topics.found.push(topic);
+            topics.found.push((topic, operations));
             continue;
         }
         let error = if topic_name::check(name).is_err() {

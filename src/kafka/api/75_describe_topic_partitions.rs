@@ -17,7 +17,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::metadata_topic::{self, Reachable};
-use super::{ApiRegistration, HandlerResult, RequestContext, operations};
+use super::operations::{self, NOT_ASKED};
+use super::{ApiRegistration, HandlerResult, RequestContext};
 use crate::cluster::{ClusterImage, TopicImage, topic_name};
 use crate::kafka::addresses::AddressBook;
 
@@ -38,12 +39,13 @@ pub async fn handle(
 ) -> HandlerResult {
     let image = context.broker.image.load();
     let addresses = AddressBook::direct(context.connection.listener.clone());
-    let page = page(&image, &addresses, &request, operations::TOPIC);
+    let page = page(&image, &addresses, &request, |_| Some(operations::TOPIC));
     context.note_failure(page.topics.iter().any(|topic| topic.error_code != 0));
     context.reply(&page)
 }
 
-/// The page from one image, for a client that may do these operations on topics (pure).
+/// The page from one image, for a client that may do these operations on topics, by their names in
+/// rising order; `None` if it may not know of one (pure).
 ///
 /// Every topic has `INVALID_REQUEST` for a cursor to a topic that was not asked for, or to a
 /// negative partition.
@@ -51,7 +53,7 @@ pub fn page(
     image: &ClusterImage,
     addresses: &AddressBook,
     request: &DescribeTopicPartitionsRequest,
-    operations: i32,
+    mut operations: impl FnMut(&str) -> Option<i32>,
 ) -> DescribeTopicPartitionsResponse {
     let reachable = Reachable::new(image, addresses);
     let all = request.topics.is_empty();
@@ -77,7 +79,15 @@ pub fn page(
     let limit = request.response_partition_limit.clamp(1, PARTITIONS_MAX);
     let mut remaining = usize::try_from(limit).unwrap_or(1);
     let mut page = DescribeTopicPartitionsResponse::default();
+    let mut hidden = Vec::new();
     for name in asked {
+        let Some(operations) = operations(name) else {
+            if !all {
+                let error = ResponseError::TopicAuthorizationFailed;
+                hidden.push(failed(error, name, false, NOT_ASKED));
+            }
+            continue;
+        };
         if remaining == 0 {
             page.next_cursor = Some(cursor(name, 0));
             break;
@@ -104,6 +114,7 @@ pub fn page(
             break;
         }
     }
+    page.topics.extend(hidden);
     page
 }
 
@@ -133,10 +144,19 @@ fn missing(name: &str, operations: i32) -> DescribeTopicPartitionsResponseTopic 
         Ok(()) => ResponseError::UnknownTopicOrPartition,
         Err(_) => ResponseError::InvalidTopicException,
     };
+    failed(error, name, topic_name::is_internal(name), operations)
+}
+
+fn failed(
+    error: ResponseError,
+    name: &str,
+    internal: bool,
+    operations: i32,
+) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic::default()
         .with_error_code(error.code())
         .with_name(Some(text(name)))
-        .with_is_internal(topic_name::is_internal(name))
+        .with_is_internal(internal)
         .with_topic_authorized_operations(operations)
 }
 

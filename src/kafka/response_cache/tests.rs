@@ -84,10 +84,10 @@ fn view(version: i16, operations: i32) -> View {
 }
 
 fn all(cache: &ResponseCache, image: &Arc<ClusterImage>, view: &View) -> Answer {
-    let (count, topics) = cache.all(image, view).unwrap();
+    let topics = cache.all(image, view).unwrap();
     let mut body = BytesMut::from(&cache.front(image, view).unwrap()[..]);
-    put_count(&mut body, view.version, count);
-    body.put_slice(&topics);
+    put_count(&mut body, view.version, topics.ends.len());
+    body.put_slice(&topics.bytes);
     body.put_slice(&end(view.version, operations::CLUSTER));
     let mut body = body.freeze();
     let answer = MetadataResponse::decode(&mut body, view.version).unwrap();
@@ -146,8 +146,29 @@ fn every_version_is_what_the_encoder_makes() {
                 })
                 .unwrap();
             one_by_one.reverse();
-            assert_eq!(one_by_one.concat(), cache.all(&image, &view).unwrap().1);
+            let all = cache.all(&image, &view).unwrap();
+            assert_eq!(one_by_one.concat(), all.bytes);
+            let ends = one_by_one.iter().scan(0, |end, topic| {
+                *end += topic.len();
+                Some(*end)
+            });
+            assert_eq!(ends.collect::<Vec<_>>(), *all.ends);
         }
+    }
+}
+
+#[test]
+fn operations_can_be_put_into_an_encoded_topic() {
+    let image = image(&[&topic("t", &[1, 2])], &[broker(1, &["PLAINTEXT"])]);
+    let cache = ResponseCache::default();
+    let encoded = |version, operations| {
+        let all = cache.all(&image, &view(version, operations)).unwrap();
+        all.bytes.to_vec()
+    };
+    for version in 0..=13 {
+        let mut patched = encoded(version, NOT_ASKED);
+        set_operations(&mut patched, version, operations::TOPIC);
+        assert_eq!(patched, encoded(version, operations::TOPIC), "version {version}");
     }
 }
 
