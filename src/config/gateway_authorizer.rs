@@ -55,3 +55,68 @@ pub(super) fn principal_mapper(settings: &mut Settings) -> PrincipalMapper {
         PrincipalMapper::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::GatewayConfig;
+    use crate::kafka::security::Principal;
+
+    fn configured(lines: &[&str]) -> Result<GatewayConfig, String> {
+        let base = ["process.roles=gateway", "zookeeper.connect=localhost:2181"];
+        let overrides: Vec<String> = base.iter().chain(lines).map(|&s| s.to_owned()).collect();
+        let loaded = crate::config::load(&[], &overrides).map_err(|error| error.to_string())?;
+        loaded.gateway.ok_or_else(|| "no gateway".to_owned())
+    }
+
+    fn authorizer(lines: &[&str]) -> GatewayAuthorizer {
+        configured(lines).unwrap().authorizer
+    }
+
+    #[test]
+    fn who_decides() {
+        assert_eq!(authorizer(&[]), GatewayAuthorizer::Nobody);
+        assert_eq!(authorizer(&["authorizer.class.name="]), GatewayAuthorizer::Nobody);
+        let rules = |users: &[&str], allow_without_acls| {
+            let super_users = users.iter().map(|user| Principal::user(user)).collect();
+            GatewayAuthorizer::Acls(AclRules { super_users, allow_without_acls })
+        };
+        const CLASS: &str = "authorizer.class.name=kafka.security.authorizer.AclAuthorizer";
+        assert_eq!(authorizer(&[CLASS]), rules(&[], false));
+        let old = "authorizer.class.name=kafka.security.auth.SimpleAclAuthorizer";
+        assert_eq!(authorizer(&[old]), rules(&[], false));
+        let set =
+            [CLASS, "super.users=User:a;User:CN=b,O=c", "allow.everyone.if.no.acl.found=TRUE"];
+        assert_eq!(authorizer(&set), rules(&["a", "CN=b,O=c"], true));
+        let elsewhere = [CLASS, "authorizer.zookeeper.url=other:2181"];
+        assert_eq!(authorizer(&elsewhere), GatewayAuthorizer::Brokers);
+        for other in ["org.example.Authorizer", "AclAuthorizer"] {
+            let class = format!("authorizer.class.name={other}");
+            assert_eq!(authorizer(&[&class]), GatewayAuthorizer::Brokers);
+        }
+    }
+
+    #[test]
+    fn whom_certificates_name() {
+        let rules = "ssl.principal.mapping.rules=RULE:^CN=(.*?),.*$/$1/L, DEFAULT";
+        let mapper = configured(&[rules]).unwrap().principal_mapper;
+        assert_eq!(mapper.principal("CN=Joe,O=x"), Some(Principal::user("joe")));
+        assert_eq!(mapper.principal("O=x"), Some(Principal::user("O=x")));
+        let mapper = configured(&[]).unwrap().principal_mapper;
+        assert_eq!(mapper.principal("CN=Joe"), Some(Principal::user("CN=Joe")));
+    }
+
+    #[test]
+    fn what_brokers_would_not_start_with_is_refused() {
+        for (line, part) in [
+            ("super.users=alice", "expected principals such as User:alice"),
+            ("allow.everyone.if.no.acl.found=perhaps", "expected true or false"),
+            ("ssl.principal.mapping.rules=RULE:(a/b/", "expected a regular expression"),
+            ("ssl.principal.mapping.rules=default", "expected DEFAULT or RULE:"),
+        ] {
+            let error = configured(&[line]).unwrap_err();
+            let key = line.split('=').next().unwrap();
+            assert!(error.starts_with(key) && error.contains(part), "{error}");
+        }
+    }
+}

@@ -9,12 +9,10 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::Visitor;
 use super::{Core, connection};
-use crate::config::CertificateId;
 use crate::kafka::security::Principal;
 use crate::net::stream::Stream;
-use crate::net::tls::{self, TlsServer, TlsStream};
+use crate::net::tls::{self, TlsServer, TlsStream, distinguished_name};
 use crate::net::{self, ConnectionCounts, ConnectionLimits};
-use crate::zookeeper::auth::x509;
 
 /// What every listening socket of a gateway shares. Clones share it.
 #[derive(Debug, Clone)]
@@ -64,7 +62,16 @@ impl Door {
                             else {
                                 return;
                             };
-                            visitor.certificate = principal(&stream);
+                            match principal(&core, &stream) {
+                                Ok(principal) => visitor.certificate = principal,
+                                Err(NoPrincipal(name)) => {
+                                    tracing::debug!(
+                                        name,
+                                        "no rule of ssl.principal.mapping.rules fits a certificate"
+                                    );
+                                    return;
+                                }
+                            }
                             Stream::Server(Box::new(stream))
                         }
                     };
@@ -94,8 +101,15 @@ async fn handshake(
     ended.inspect_err(|error| tracing::debug!(%error, "no TLS handshake")).ok()
 }
 
+/// A certificate's name that is nobody's: brokers end such a connection too.
+struct NoPrincipal(Option<String>);
+
 /// Who a client is by its certificate, if it showed one.
-fn principal(stream: &TlsStream) -> Option<Principal> {
-    let certificate = tls::client_certificate(stream)?;
-    x509::id_of(certificate, &CertificateId::Subject).map(|name| Principal::user(&name))
+fn principal(core: &Core, stream: &TlsStream) -> Result<Option<Principal>, NoPrincipal> {
+    let Some(certificate) = tls::client_certificate(stream) else { return Ok(None) };
+    let name = distinguished_name::subject_of(certificate).ok_or(NoPrincipal(None))?;
+    match core.config.principal_mapper.principal(&name) {
+        Some(principal) => Ok(Some(principal)),
+        None => Err(NoPrincipal(Some(name))),
+    }
 }

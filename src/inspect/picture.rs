@@ -215,9 +215,11 @@ pub(super) mod tests {
     use super::*;
     use crate::cluster::builder::{ImageBuilder, Znode};
     use crate::cluster::layout::topic::{PartitionState, TopicAssignment};
+    use crate::config::gateway::GatewayAuthorizer;
     use crate::gateway::addresses::AddressBook;
     use crate::gateway::answers::{Answer, Answers, Question};
     use crate::kafka::api::{Piece, Reply};
+    use crate::kafka::security::{Caller, Principal};
 
     fn znode(data: impl Into<Vec<u8>>, czxid: i64) -> Znode {
         Znode { data: data.into(), czxid, ..Znode::default() }
@@ -270,7 +272,10 @@ pub(super) mod tests {
         let topics = if version == 0 { Some(Vec::new()) } else { None };
         let mut body = BytesMut::new();
         MetadataRequest::default().with_topics(topics).encode(&mut body, version).unwrap();
+        let caller = Caller { principal: Principal::anonymous(), host: [127, 0, 0, 1].into() };
         let question = Question {
+            caller: Some(&caller),
+            authorizer: &GatewayAuthorizer::Nobody,
             image,
             addresses: &AddressBook::direct(listener.into()),
             key: ApiKey::Metadata,

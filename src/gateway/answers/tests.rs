@@ -17,7 +17,10 @@ use super::*;
 use crate::cluster::builder::{ImageBuilder, Znode};
 use crate::cluster::layout::topic::{PartitionState, TopicAssignment};
 use crate::gateway::addresses::Address;
-use crate::kafka::api::Piece;
+use crate::kafka::api::{Piece, operations};
+use crate::kafka::security::Principal;
+
+mod acls;
 
 fn znode(data: impl Into<Vec<u8>>, czxid: i64) -> Znode {
     Znode { data: data.into(), czxid, ..Znode::default() }
@@ -77,6 +80,8 @@ struct Asking {
     addresses: Arc<AddressBook>,
     missing: HashMap<String, i16>,
     auto_create_topics: bool,
+    caller: Option<Caller>,
+    authorizer: GatewayAuthorizer,
 }
 
 impl Asking {
@@ -87,6 +92,8 @@ impl Asking {
             addresses: AddressBook::direct("INSIDE".into()),
             missing: HashMap::new(),
             auto_create_topics: true,
+            caller: Some(caller("ANONYMOUS")),
+            authorizer: GatewayAuthorizer::Nobody,
         }
     }
 
@@ -97,6 +104,8 @@ impl Asking {
             key,
             version,
             body,
+            caller: self.caller.as_ref(),
+            authorizer: &self.authorizer,
             auto_create_topics: self.auto_create_topics,
             missing: &self.missing,
         })
@@ -129,6 +138,10 @@ impl Asking {
     fn metadata(&self, version: i16, request: &MetadataRequest) -> MetadataResponse {
         self.told(ApiKey::Metadata, version, request)
     }
+}
+
+fn caller(name: &str) -> Caller {
+    Caller { principal: Principal::user(name), host: "10.0.0.1".parse().unwrap() }
 }
 
 fn text(name: &str) -> TopicName {

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod connect;
+pub mod distinguished_name;
 pub mod options;
 mod reload;
 pub mod store;

@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use x509_parser::prelude::{GeneralName, X509Certificate};
 
 use crate::config::{AlternativeNameId, NameKind};
+use crate::net::tls::distinguished_name;
 
 /// The id of a certificate's owner; `None` unless exactly one alternative name fits and the
 /// expression finds an id in it.
@@ -33,7 +34,9 @@ fn text_of(name: &GeneralName<'_>, kind: NameKind) -> Option<String> {
         (NameKind::Rfc822Name, GeneralName::RFC822Name(text))
         | (NameKind::DnsName, GeneralName::DNSName(text))
         | (NameKind::UniformResourceIdentifier, GeneralName::URI(text)) => Some((*text).to_owned()),
-        (NameKind::DirectoryName, GeneralName::DirectoryName(name)) => super::text_of(name),
+        (NameKind::DirectoryName, GeneralName::DirectoryName(name)) => {
+            distinguished_name::text_of(name)
+        }
         (NameKind::IpAddress, GeneralName::IPAddress(bytes)) => address(bytes),
         (NameKind::RegisteredId, GeneralName::RegisteredID(id)) => Some(id.to_id_string()),
         _ => None,

@@ -1,6 +1,6 @@
 //! Against what OpenJDK 17 prints and takes.
 
-use super::name::{attribute, is_distinguished_name};
+use crate::net::tls::distinguished_name::{attribute, is_distinguished_name};
 
 #[test]
 fn values_are_written_as_java_writes_them() {

@@ -1,6 +1,10 @@
-//! Distinguished names as Java writes and reads them (`X500Name`, `AVA` and `RDN` of the JDK).
+//! Distinguished names as Java writes and reads them (`X500Name`, `AVA` and `RDN` of the JDK): what
+//! ACLs of Apache ZooKeeper and of Kafka hold of a certificate's owner.
 
 use std::fmt::Write as _;
+
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::x509::X509Name;
 
 /// The types that RFC 2253 has words for.
 const RFC_2253: [(&str, &str); 9] = [
@@ -38,8 +42,35 @@ const TEXT_TAGS: [u8; 7] = [12, 19, 20, 22, 27, 28, 30];
 /// Characters that a backslash goes before.
 const ESCAPED: &str = ",=+<>#;\"\\";
 
+/// The subject of a certificate as `X500Principal.getName()` writes it (RFC 2253); `None` if it can't be
+/// read.
+pub fn subject_of(certificate: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    text_of(certificate.subject())
+}
+
+/// A name as `X500Principal.getName()` writes it (RFC 2253); `None` if it can't be read.
+pub fn text_of(name: &X509Name<'_>) -> Option<String> {
+    let mut parts = Vec::new();
+    for relative in name.iter() {
+        let mut values = Vec::new();
+        for part in relative.iter() {
+            let value = part.attr_value();
+            values.push(attribute(
+                &part.attr_type().to_id_string(),
+                u8::try_from(value.header.tag().0).ok()?,
+                value.header.is_constructed(),
+                value.data,
+            ));
+        }
+        parts.push(values.join("+"));
+    }
+    parts.reverse();
+    Some(parts.join(","))
+}
+
 /// One attribute of a name, with its value as the bytes of a DER value with this tag.
-pub(super) fn attribute(oid: &str, tag: u8, constructed: bool, value: &[u8]) -> String {
+pub(crate) fn attribute(oid: &str, tag: u8, constructed: bool, value: &[u8]) -> String {
     match RFC_2253.iter().find(|(known, _)| *known == oid) {
         Some((_, word)) if TEXT_TAGS.contains(&tag) => {
             format!("{word}={}", escaped(&String::from_utf8_lossy(value)))
@@ -86,7 +117,7 @@ fn escaped(value: &str) -> String {
 }
 
 /// Whether Java reads this text as a distinguished name (`new X500Principal(String)`).
-pub(super) fn is_distinguished_name(text: &str) -> bool {
+pub fn is_distinguished_name(text: &str) -> bool {
     text.is_empty() || attributes(text).into_iter().all(is_valid_attribute)
 }
 
