@@ -231,6 +231,6 @@ async fn a_topic_on_several_brokers_is_led_by_its_first_live_one() {
     let code = admin.plan_topic(request.clone()).unwrap_err().code;
     assert_eq!(code, ResponseError::InvalidReplicationFactor);
     request.replication_factor = 1;
-    request.config.insert("cleanup.policy".to_owned(), "compact".to_owned());
+    request.config.insert("cleanup.policy".to_owned(), "squash".to_owned());
     assert_eq!(admin.plan_topic(request).unwrap_err().code, ResponseError::InvalidConfig);
 }

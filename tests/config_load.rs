@@ -291,7 +291,6 @@ fn what_would_protect_less_stops_the_start() {
         "security.inter.broker.protocol=SSL",
         "zookeeper.ssl.crl.enable=true",
         "remote.log.storage.system.enable=true",
-        "log.cleanup.policy=delete,compact",
         "min.insync.replicas=2",
     ] {
         let problem = server(line);

@@ -142,8 +142,8 @@ async fn what_kafka_refuses_is_refused_in_its_words() {
         assert_eq!((told.error_code, told.error_message.as_deref()), (error, Some(message)));
         assert_eq!((told.num_partitions, told.replication_factor), (-1, -1));
     }
-    let compacted = set("t", config("cleanup.policy", Some("delete,compact")));
-    assert_eq!(client.ask(7, &create(vec![compacted])).await.topics[0].error_code, 40);
+    let squashed = set("t", config("cleanup.policy", Some("delete,squash")));
+    assert_eq!(client.ask(7, &create(vec![squashed])).await.topics[0].error_code, 40);
     assert_eq!(look(&mut client, "t").await.0, 3, "nothing of all that was made");
 
     // One that stands there twice is refused twice; its neighbour is made.

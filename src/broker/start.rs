@@ -12,7 +12,9 @@ use zookeeper_client::Client;
 use super::controller::Controller;
 use super::failure::Failure;
 use super::listeners::{self, BoundListener};
-use super::log::{LogConfig, LogDirectories, LogError, LogManager, LogManagerOptions};
+use super::log::{
+    CleanerOptions, LogConfig, LogDirectories, LogError, LogManager, LogManagerOptions,
+};
 use super::membership::{Member, Membership};
 use super::registration::{self, MARK};
 use super::session_file::SessionFile;
@@ -183,6 +185,14 @@ async fn open_logs(
         flush_check_interval: config.flush_check_interval,
         checkpoint_interval: limits::LOG_CHECKPOINT_INTERVAL,
         producer_id_expiration: config.producer_id_expiration,
+        cleaner: CleanerOptions {
+            enabled: config.log_cleaner.enable,
+            dedupe_buffer_bytes: config.log_cleaner.dedupe_buffer_bytes,
+            dedupe_load_factor: config.log_cleaner.dedupe_load_factor,
+            io_buffer_bytes: config.log_cleaner.io_buffer_bytes,
+            io_max_bytes_per_second: config.log_cleaner.io_max_bytes_per_second,
+            backoff: config.log_cleaner.backoff,
+        },
     };
     blocking(move || LogManager::open(directories, options)).await
 }

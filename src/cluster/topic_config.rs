@@ -104,19 +104,11 @@ pub fn values(
 ///
 /// # Errors
 /// The text that Kafka sends with `INVALID_CONFIG`: an unknown key, a value of the wrong type or
-/// out of bounds, or `compact`, which is not built.
+/// out of bounds, bounds that cross.
 pub fn validate(config: &ConfigMap) -> Result<(), String> {
     for (name, value) in config {
         let key = keys::find(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
         key.check(value)?;
-    }
-    if let Some(policy) = config.get("cleanup.policy")
-        && list(policy).any(|word| word == "compact")
-    {
-        return Err(format!(
-            "Invalid value {policy} for configuration cleanup.policy: compaction is not built in \
-             this broker"
-        ));
     }
     let lag = |name: &str| config.get(name).and_then(|value| value.trim().parse::<i64>().ok());
     if let (Some(min), Some(max)) = (lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms"))

@@ -73,6 +73,8 @@ pub struct BrokerConfig {
     pub flush_check_interval: Duration,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration: Duration,
+    /// Compaction.
+    pub log_cleaner: LogCleanerConfig,
     /// Topic defaults as the broker's file sets them, under the *topic* key (`retention.ms`,
     /// `segment.bytes`, …) whatever their broker key is (`log.retention.hours`, …).
     pub topic_defaults: BTreeMap<String, String>,
@@ -113,6 +115,7 @@ impl Default for BrokerConfig {
             retention_check_interval: Duration::from_secs(300),
             flush_check_interval: Duration::from_secs(3),
             producer_id_expiration: Duration::from_secs(86_400),
+            log_cleaner: LogCleanerConfig::default(),
             topic_defaults: BTreeMap::new(),
             given: BTreeMap::new(),
             embedded: false,
@@ -218,6 +221,7 @@ impl BrokerConfig {
             producer_id_expiration: milliseconds(
                 settings.number(OWNER, "producer.id.expiration.ms"),
             ),
+            log_cleaner: LogCleanerConfig::from_settings(settings),
             topic_defaults: topic_defaults(settings),
             given: settings
                 .given
@@ -226,6 +230,60 @@ impl BrokerConfig {
                 .map(|(key, given)| (key.clone(), given.value.clone()))
                 .collect(),
             embedded: own_coordinator && connect.is_none(),
+        }
+    }
+}
+
+/// How partition logs are compacted. Defaults are Apache Kafka 3.9's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogCleanerConfig {
+    /// `log.cleaner.enable`.
+    pub enable: bool,
+    /// `log.cleaner.dedupe.buffer.size`, in bytes.
+    pub dedupe_buffer_bytes: u64,
+    /// `log.cleaner.io.buffer.load.factor`.
+    pub dedupe_load_factor: f64,
+    /// `log.cleaner.io.buffer.size`, in bytes.
+    pub io_buffer_bytes: usize,
+    /// `log.cleaner.io.max.bytes.per.second`.
+    pub io_max_bytes_per_second: f64,
+    /// `log.cleaner.backoff.ms`.
+    pub backoff: Duration,
+}
+
+impl Default for LogCleanerConfig {
+    fn default() -> Self {
+        LogCleanerConfig {
+            enable: true,
+            dedupe_buffer_bytes: 134_217_728,
+            dedupe_load_factor: 0.9,
+            io_buffer_bytes: 524_288,
+            io_max_bytes_per_second: f64::MAX,
+            backoff: Duration::from_secs(15),
+        }
+    }
+}
+
+impl LogCleanerConfig {
+    fn from_settings(settings: &mut Settings) -> Self {
+        const OWNER: Owner = Owner::Broker;
+        let load_factor = settings.decimal(OWNER, "log.cleaner.io.buffer.load.factor");
+        if load_factor.is_nan() || load_factor <= 0.0 || load_factor >= 1.0 {
+            let reason = "expected a number above 0 and below 1";
+            settings.problem("log.cleaner.io.buffer.load.factor", reason);
+        }
+        let rate = settings.decimal(OWNER, "log.cleaner.io.max.bytes.per.second");
+        if rate.is_nan() || rate < 1.0 {
+            settings.problem("log.cleaner.io.max.bytes.per.second", "expected at least 1");
+        }
+        let dedupe = settings.number(OWNER, "log.cleaner.dedupe.buffer.size");
+        LogCleanerConfig {
+            enable: settings.flag(OWNER, "log.cleaner.enable"),
+            dedupe_buffer_bytes: u64::try_from(dedupe).unwrap_or(0),
+            dedupe_load_factor: load_factor,
+            io_buffer_bytes: count(settings.number(OWNER, "log.cleaner.io.buffer.size")),
+            io_max_bytes_per_second: rate,
+            backoff: milliseconds(settings.number(OWNER, "log.cleaner.backoff.ms")),
         }
     }
 }
@@ -247,10 +305,12 @@ fn broker_id(settings: &mut Settings) -> i32 {
 /// each with the factor that makes it the topic key's unit (`KafkaConfig`, `ServerTopicConfigSynonyms`).
 const TOPIC_SYNONYMS: &[(&str, &[(&str, i64)])] = &[
     ("cleanup.policy", &[("log.cleanup.policy", 1)]),
+    ("delete.retention.ms", &[("log.cleaner.delete.retention.ms", 1)]),
     ("file.delete.delay.ms", &[("log.segment.delete.delay.ms", 1)]),
     ("flush.messages", &[("log.flush.interval.messages", 1)]),
     ("flush.ms", &[("log.flush.interval.ms", 1), ("log.flush.scheduler.interval.ms", 1)]),
     ("index.interval.bytes", &[("log.index.interval.bytes", 1)]),
+    ("max.compaction.lag.ms", &[("log.cleaner.max.compaction.lag.ms", 1)]),
     ("max.message.bytes", &[("message.max.bytes", 1)]),
     (
         "message.timestamp.after.max.ms",
@@ -267,6 +327,8 @@ const TOPIC_SYNONYMS: &[(&str, &[(&str, i64)])] = &[
         ],
     ),
     ("message.timestamp.type", &[("log.message.timestamp.type", 1)]),
+    ("min.cleanable.dirty.ratio", &[("log.cleaner.min.cleanable.ratio", 1)]),
+    ("min.compaction.lag.ms", &[("log.cleaner.min.compaction.lag.ms", 1)]),
     ("retention.bytes", &[("log.retention.bytes", 1)]),
     (
         "retention.ms",
@@ -305,11 +367,10 @@ fn topic_defaults(settings: &mut Settings) -> BTreeMap<String, String> {
                 _ => {}
             }
         }
-        if *topic_key == "cleanup.policy" && value.contains("compact") {
-            settings.problem(
-                key,
-                "compaction is not built yet, and deleting by age instead would lose records",
-            );
+        if *topic_key == "min.cleanable.dirty.ratio"
+            && !value.trim().parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio))
+        {
+            settings.problem(key, "expected a number from 0 to 1");
         }
         defaults.insert((*topic_key).to_owned(), value);
     }

@@ -13,14 +13,18 @@
 //! ```
 
 mod compression;
+mod control;
 mod records;
+mod rewrite;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use compression::Compression;
+pub use control::{ControlRecord, control_batch, control_record};
 pub use records::{RecordMeta, for_each_record};
+pub use rewrite::{KeyHash, KeyedRecord, empty_batch, for_each_keyed_record, rewritten_batch};
 
 /// Length of a batch's header.
 pub const HEADER_LENGTH: usize = 61;
@@ -34,6 +38,8 @@ pub const NO_TIMESTAMP: i64 = -1;
 pub const NO_PRODUCER_ID: i64 = -1;
 
 const CRC_START: usize = 21;
+/// The bit of the attributes that says that the base timestamp is the delete horizon.
+const DELETE_HORIZON: i16 = 0x40;
 
 /// Why bytes are not a record batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +91,7 @@ pub struct BatchHeader {
     pub partition_leader_epoch: i32,
     /// CRC-32C of everything from the attributes on.
     pub crc: u32,
-    /// Codec (bits 0–2), timestamp type (3), transactional (4), control (5).
+    /// Codec (bits 0–2), timestamp type (3), transactional (4), control (5), delete horizon (6).
     pub attributes: i16,
     /// Offset of the last record, from the base offset.
     pub last_offset_delta: i32,
@@ -146,6 +152,29 @@ impl BatchHeader {
         }
     }
 
+    /// Writes the header, length and checksum included, into the first bytes of a batch whose
+    /// records follow it. Without effect on fewer bytes than a header has.
+    fn seal(&self, batch: &mut [u8]) {
+        let length = i32::try_from(batch.len().saturating_sub(LENGTH_OVERHEAD)).unwrap_or(i32::MAX);
+        let Some((header, records)) = batch.split_first_chunk_mut::<HEADER_LENGTH>() else {
+            return;
+        };
+        header[0..8].copy_from_slice(&self.base_offset.to_be_bytes());
+        header[8..12].copy_from_slice(&length.to_be_bytes());
+        header[12..16].copy_from_slice(&self.partition_leader_epoch.to_be_bytes());
+        header[16..17].copy_from_slice(&MAGIC.to_be_bytes());
+        header[21..23].copy_from_slice(&self.attributes.to_be_bytes());
+        header[23..27].copy_from_slice(&self.last_offset_delta.to_be_bytes());
+        header[27..35].copy_from_slice(&self.base_timestamp.to_be_bytes());
+        header[35..43].copy_from_slice(&self.max_timestamp.to_be_bytes());
+        header[43..51].copy_from_slice(&self.producer_id.to_be_bytes());
+        header[51..53].copy_from_slice(&self.producer_epoch.to_be_bytes());
+        header[53..57].copy_from_slice(&self.base_sequence.to_be_bytes());
+        header[57..61].copy_from_slice(&self.record_count.to_be_bytes());
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[CRC_START..]), records);
+        header[17..21].copy_from_slice(&crc.to_be_bytes());
+    }
+
     /// Length of the whole batch in bytes.
     pub fn size(&self) -> usize {
         usize::try_from(self.batch_length).unwrap_or(0) + LENGTH_OVERHEAD
@@ -182,6 +211,13 @@ impl BatchHeader {
     /// A transaction marker, not records.
     pub fn is_control(&self) -> bool {
         self.attributes & 0x20 != 0
+    }
+
+    /// When the tombstones or the marker of the batch may go, milliseconds since 1970; `None`
+    /// before a compaction has set it (KIP-534). It stands where the base timestamp does, and the
+    /// records' timestamps count from it.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 
     /// Comes from an idempotent producer.

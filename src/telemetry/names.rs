@@ -172,6 +172,11 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("doorkeeper_log_bytes", &[], "Size of all partition logs."),
     counter(
+        "doorkeeper_log_compacted_bytes_total",
+        &[],
+        "Bytes of segments that compaction replaced.",
+    ),
+    counter(
         "doorkeeper_log_fetched_bytes_total",
         &[],
         "Bytes of record batches read from partition logs for consumers.",
@@ -182,6 +187,11 @@ pub const METRICS: &[Metric] = &[
         "Time of one fsync of a partition log.",
     ),
     gauge("doorkeeper_log_segments", &[], "Segments of all partition logs."),
+    gauge(
+        "doorkeeper_log_uncleanable_partitions",
+        &[],
+        "Partition logs that compaction leaves alone because of damage; the log names each once.",
+    ),
     counter(
         "doorkeeper_zookeeper_audit_dropped_total",
         &[],

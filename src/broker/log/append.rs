@@ -145,7 +145,7 @@ impl PartitionLog {
             _ => now_ms.saturating_sub(appender.opened_ms),
         };
         if size + header.size() as u64 > u64::from(config.segment_bytes)
-            || waited > config.segment_ms
+            || waited > config.segment_age_max_ms()
             || header.last_offset() - active.base_offset > i64::from(i32::MAX)
         {
             return Ok(true);

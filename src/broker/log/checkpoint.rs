@@ -1,7 +1,7 @@
 //! The small text and binary files beside the segments, in Apache Kafka's formats.
 //!
-//! - `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint` of a log directory:
-//!   version 0, the number of lines, then `topic partition offset` each;
+//! - `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint` and
+//!   `cleaner-offset-checkpoint` of a log directory: version 0, the number of lines, then `topic partition offset` each;
 //! - `leader-epoch-checkpoint` of a partition: the same with `epoch offset` each;
 //! - `partition.metadata` of a partition: its topic's id.
 
@@ -21,6 +21,8 @@ use super::files::{read_small, replace};
 pub(super) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// Name of the file with the offset at which each log starts.
 pub(super) const LOG_START_OFFSETS: &str = "log-start-offset-checkpoint";
+/// Name of the file with the offset up to which each log is compacted.
+pub(super) const CLEANED_OFFSETS: &str = "cleaner-offset-checkpoint";
 /// Name of a partition's file of leader epochs.
 pub(super) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// Name of a partition's file with its topic's id.

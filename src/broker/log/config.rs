@@ -12,7 +12,7 @@ pub enum TimestampType {
 }
 
 /// What a log needs to know of its topic's configuration. Defaults are Apache Kafka 3.9's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment is closed before it grows beyond this many bytes.
     pub segment_bytes: u32,
@@ -36,8 +36,16 @@ pub struct LogConfig {
     pub max_message_bytes: u32,
     /// `cleanup.policy` holds `delete`.
     pub cleanup_delete: bool,
-    /// `cleanup.policy` holds `compact`. Such a log is never trimmed, since compaction is not built.
+    /// `cleanup.policy` holds `compact`: of each key the newest record stays.
     pub cleanup_compact: bool,
+    /// `delete.retention.ms`: how long tombstones and markers stay once compaction has met them.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: how long a record is not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: how long a record waits for compaction at most.
+    pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio`: the share of dirty bytes above which a log is compacted.
+    pub min_cleanable_dirty_ratio: f64,
     /// `message.timestamp.type`.
     pub message_timestamp_type: TimestampType,
     /// `message.timestamp.before.max.ms`: how far in the past a producer's timestamp may lie.
@@ -61,6 +69,10 @@ impl Default for LogConfig {
             max_message_bytes: 1_048_588,
             cleanup_delete: true,
             cleanup_compact: false,
+            delete_retention_ms: 86_400_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            min_cleanable_dirty_ratio: 0.5,
             message_timestamp_type: TimestampType::CreateTime,
             message_timestamp_before_max_ms: i64::MAX,
             message_timestamp_after_max_ms: i64::MAX,
@@ -111,6 +123,21 @@ impl LogConfig {
         signed("file.delete.delay.ms", 0, &mut config.file_delete_delay_ms)?;
         signed("message.timestamp.before.max.ms", 0, &mut config.message_timestamp_before_max_ms)?;
         signed("message.timestamp.after.max.ms", 0, &mut config.message_timestamp_after_max_ms)?;
+        signed("delete.retention.ms", 0, &mut config.delete_retention_ms)?;
+        signed("min.compaction.lag.ms", 0, &mut config.min_compaction_lag_ms)?;
+        signed("max.compaction.lag.ms", 1, &mut config.max_compaction_lag_ms)?;
+        if let Some(value) = properties.get("min.cleanable.dirty.ratio") {
+            config.min_cleanable_dirty_ratio = match value.trim().parse::<f64>() {
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => ratio,
+                _ => {
+                    return Err(LogConfigError {
+                        key: "min.cleanable.dirty.ratio",
+                        value: value.clone(),
+                        expected: "expected a number from 0 to 1".to_owned(),
+                    });
+                }
+            };
+        }
         if let Some(value) = properties.get("cleanup.policy") {
             let policies: Vec<&str> = value.split(',').map(str::trim).collect();
             if policies.iter().any(|policy| !matches!(*policy, "delete" | "compact")) {
@@ -141,7 +168,17 @@ impl LogConfig {
 
     /// Whether old segments of this log may be removed by age and size.
     pub fn is_trimmed(&self) -> bool {
-        self.cleanup_delete && !self.cleanup_compact
+        self.cleanup_delete
+    }
+
+    /// How old the first record of a segment gets before the next append closes it: with compaction,
+    /// `max.compaction.lag.ms` at most, since the active segment is never compacted.
+    pub fn segment_age_max_ms(&self) -> i64 {
+        if self.cleanup_compact {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
     }
 }
 

@@ -181,6 +181,8 @@ impl LogManager {
         {
             gauge!("doorkeeper_log_bytes").set(bytes as f64);
             gauge!("doorkeeper_log_segments").set(segments as f64);
+            let uncleanable = logs.iter().filter(|log| log.is_uncleanable()).count();
+            gauge!("doorkeeper_log_uncleanable_partitions").set(uncleanable as f64);
         }
     }
 
@@ -208,9 +210,11 @@ impl LogManager {
     }
 
     /// Flushes every log, writes the checkpoints, producer snapshots and `.kafka_cleanshutdown`,
-    /// and ends the background thread. Nothing may append afterwards. Blocking, for seconds;
+    /// and ends the background threads. Nothing may append afterwards. Blocking, for seconds;
     /// dropping the manager without it is an unclean stop.
     pub fn shutdown(&self) {
+        self.cleaner.stop();
+        self.cleaner.join();
         self.housekeeping.signal(|signals| signals.stop = true);
         if let Some(thread) = self.thread.lock().take()
             && thread.thread().id() != std::thread::current().id()
@@ -277,6 +281,7 @@ fn told(log: &PartitionLog, result: Result<(), LogError>) {
 
 impl Drop for LogManager {
     fn drop(&mut self) {
+        self.cleaner.stop();
         self.housekeeping.signal(|signals| signals.stop = true);
     }
 }

@@ -59,9 +59,9 @@ struct Listing {
 /// Opens a partition's directory, which may be empty; `name` is for messages.
 ///
 /// # Errors
-/// [`LogError::Storage`]; also for what is not served: an unfinished compaction of Apache Kafka's,
-/// record formats before version 2.
+/// [`LogError::Storage`]; also for what is not served: record formats before version 2.
 pub(super) fn load(path: &Path, name: &str, options: &LoadOptions) -> Result<Found, LogError> {
+    super::cleaner::swap::recover(path)?;
     let listing = list(path)?;
     let topic_id = read_topic_id(&path.join(PARTITION_METADATA))?;
     let mut loaded = load_segments(path, name, &listing, options)?;
@@ -126,13 +126,7 @@ fn list(path: &Path) -> Result<Listing, LogError> {
         let Some((stem, suffix)) = name.rsplit_once('.') else { continue };
         let offset = stem.parse::<i64>().ok().filter(|_| stem.len() == 20);
         match (suffix, offset) {
-            ("deleted" | "cleaned" | "tmp", _) => remove_file(&entry.path())?,
-            ("swap", _) => {
-                let reason = "an unfinished compaction of Apache Kafka's: start Kafka on this \
-                              directory once, so that it finishes it";
-                let error = std::io::Error::new(std::io::ErrorKind::Unsupported, reason);
-                return Err(LogError::storage(entry.path(), error));
-            }
+            ("deleted" | "tmp", _) => remove_file(&entry.path())?,
             ("log", Some(base)) => listing.segments.push(base),
             ("snapshot", Some(offset)) => listing.snapshots.push(offset),
             ("index" | "timeindex" | "txnindex", Some(_)) => {

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tracing::warn;
 use uuid::Uuid;
 
+use super::cleaner::{Cleaner, CleanerOptions};
 use super::directory::{Housekeeping, LogDirectory};
 use super::files::{rename, sync_directory};
 use super::load::{LoadOptions, load};
@@ -29,6 +30,8 @@ pub struct LogManagerOptions {
     pub checkpoint_interval: Duration,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration: Duration,
+    /// Compaction.
+    pub cleaner: CleanerOptions,
 }
 
 impl Default for LogManagerOptions {
@@ -39,6 +42,7 @@ impl Default for LogManagerOptions {
             flush_check_interval: Duration::from_secs(3),
             checkpoint_interval: Duration::from_mins(1),
             producer_id_expiration: Duration::from_hours(24),
+            cleaner: CleanerOptions::default(),
         }
     }
 }
@@ -72,6 +76,7 @@ pub struct LogManager {
     pub(super) removals: Mutex<Vec<(i64, PathBuf)>>,
     pub(super) housekeeping: Arc<Housekeeping>,
     pub(super) thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    pub(super) cleaner: Cleaner,
     /// Kept for their locks.
     locked: LogDirectories,
 }
@@ -79,7 +84,7 @@ pub struct LogManager {
 impl LogManager {
     /// Loads every log of the directories; after an unclean stop, recovers what was not flushed.
     /// Until [`LogManager::update_config`] a log has the defaults, and nothing is trimmed before
-    /// the first retention check. Starts one background thread. Blocking, for seconds.
+    /// the first retention check. Starts two background threads. Blocking, for seconds.
     ///
     /// # Errors
     /// A directory that can't be read or written. A single log that can't be read is named in an
@@ -102,11 +107,13 @@ impl LogManager {
             removals: Mutex::default(),
             housekeeping,
             thread: Mutex::new(None),
+            cleaner: Cleaner::default(),
             locked: directories,
         };
         startup::load_all(&mut manager)?;
         let manager = Arc::new(manager);
         manager.start_housekeeping()?;
+        manager.start_cleaner()?;
         Ok(manager)
     }
 

@@ -6,6 +6,7 @@
 
 mod append;
 mod checkpoint;
+mod cleaner;
 mod config;
 mod directory;
 mod error;
@@ -26,8 +27,10 @@ mod segment;
 mod startup;
 #[cfg(test)]
 mod tests;
+mod transaction_index;
 mod validate;
 
+pub use cleaner::CleanerOptions;
 pub use config::{LogConfig, LogConfigError, TimestampType};
 pub use directory::{LogDirectories, MetaProperties};
 pub use error::{LogError, RecordError};
@@ -36,3 +39,4 @@ pub use manager::{LogDirectoryInfo, LogManager, LogManagerOptions};
 pub use partition::{
     AppendInfo, AppendOptions, AppendWatch, LogSlice, PartitionLog, ProducerInfo, TimestampedOffset,
 };
+pub use transaction_index::AbortedTransaction;

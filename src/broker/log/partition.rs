@@ -116,6 +116,12 @@ pub struct PartitionLog {
     waiters: Mutex<Vec<Arc<Notify>>>,
     waiter_count: AtomicUsize,
     pub(super) places: Mutex<ReadPlaces>,
+    /// Held while the log is compacted, or while retention looks at it.
+    pub(super) cleaning: Mutex<()>,
+    /// Everything before this offset is compacted; −1 if nothing is known.
+    pub(super) cleaned_to: AtomicI64,
+    /// Compaction met damage and leaves the log alone.
+    pub(super) uncleanable: AtomicBool,
 }
 
 /// What only the thread that appends, rolls or trims may change.
@@ -149,13 +155,14 @@ pub(super) struct ReadPlaces {
 /// An offset that is the first of a batch, and where that batch lies.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct ReadPlace {
-    pub(super) segment: i64,
+    /// The segment's own number, which no other has.
+    pub(super) segment: u64,
     pub(super) offset: i64,
     pub(super) position: u64,
 }
 
 impl ReadPlaces {
-    pub(super) fn find(&self, segment: i64, offset: i64) -> Option<u64> {
+    pub(super) fn find(&self, segment: u64, offset: i64) -> Option<u64> {
         // Position 0 needs no memory, and is what an empty place has.
         let known = self.recent.iter().find(|place| {
             place.position > 0 && place.offset == offset && place.segment == segment
@@ -212,6 +219,9 @@ impl PartitionLog {
             waiters: Mutex::new(Vec::new()),
             waiter_count: AtomicUsize::new(0),
             places: Mutex::default(),
+            cleaning: Mutex::new(()),
+            cleaned_to: AtomicI64::new(-1),
+            uncleanable: AtomicBool::new(false),
         }
     }
 
@@ -265,6 +275,12 @@ impl PartitionLog {
     /// Offset after the last record that consumers may see.
     pub fn high_watermark(&self) -> i64 {
         self.high_watermark.load(Ordering::Acquire)
+    }
+
+    /// Offset of the first record of a transaction that is still open, or the high watermark: what
+    /// lies before is decided.
+    pub fn last_stable_offset(&self) -> i64 {
+        self.high_watermark()
     }
 
     /// Calls `waiter.notify_one()` when records become visible and when the log is deleted, until

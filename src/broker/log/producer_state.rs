@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::cleaner::LastBatch;
 use super::{LogError, ProducerInfo};
 use crate::kafka::record_batch::{BatchHeader, sequence_after};
 use crate::limits;
@@ -164,6 +165,15 @@ impl ProducerStates {
             entry.transaction_start >= 0
                 || now_ms.saturating_sub(entry.last_timestamp) < expiration_ms
         });
+    }
+
+    /// The last batch of every producer, for compaction to keep.
+    pub(super) fn last_batches(&self) -> HashMap<i64, LastBatch> {
+        let last = |entry: &ProducerEntry| LastBatch {
+            data_offset: entry.batches.last().map(|batch| batch.last_offset),
+            epoch: entry.epoch,
+        };
+        self.producers.iter().map(|(id, entry)| (*id, last(entry))).collect()
     }
 
     /// Makes room: the tenth of the producers whose last batch lies furthest back goes.

@@ -7,7 +7,7 @@ use super::segment::Segment;
 use super::{LogError, LogSlice, PartitionLog, TimestampedOffset};
 use crate::kafka::record_batch::{BatchHeader, for_each_record};
 
-/// A trim may take a segment away under a reader; this often it looks again.
+/// A trim or a compaction may take a segment away under a reader; this often it looks again.
 const TRIES: usize = 4;
 
 impl PartitionLog {
@@ -29,7 +29,8 @@ impl PartitionLog {
         loop {
             tries -= 1;
             match self.locate_once(offset, max_bytes, at_least_one) {
-                Err(ReadError::Removed) if tries > 0 => {}
+                // Whoever exchanges segments holds this lock until the new ones are in place.
+                Err(ReadError::Removed) if tries > 0 => drop(self.appender.lock()),
                 Err(ReadError::Removed) => return Err(LogError::Deleted),
                 Err(ReadError::Failed(error)) => return Err(error),
                 Ok(slice) => return Ok(slice),
@@ -57,16 +58,16 @@ impl PartitionLog {
         let after = segments.partition_point(|segment| segment.base_offset <= offset);
         let from = after.saturating_sub(1);
         for segment in segments.get(from..).unwrap_or_default() {
-            let place = self.places.lock().find(segment.base_offset, offset);
+            let place = self.places.lock().find(segment.id, offset);
             let found = match segment.locate(offset, place, max_bytes, at_least_one) {
-                Err(_) if segment.is_removed() => return Err(ReadError::Removed),
+                _ if segment.is_removed() => return Err(ReadError::Removed),
                 Err(error) => return Err(ReadError::Failed(error)),
                 Ok(found) => found,
             };
             if let Some(found) = found {
                 if found.batches.is_some() {
                     let place = ReadPlace {
-                        segment: segment.base_offset,
+                        segment: segment.id,
                         offset: found.next_offset,
                         position: found.next_position,
                     };
@@ -90,7 +91,7 @@ impl PartitionLog {
         for segment in segments.get(after.saturating_sub(1)..).unwrap_or_default() {
             available += segment.visible();
             if segment.base_offset <= offset {
-                let place = self.places.lock().find(segment.base_offset, offset);
+                let place = self.places.lock().find(segment.id, offset);
                 let before = place.or_else(|| {
                     segment.indexes().lock().offsets.position_before(offset).ok().map(u64::from)
                 });
@@ -110,17 +111,30 @@ impl PartitionLog {
         timestamp: i64,
     ) -> Result<Option<TimestampedOffset>, LogError> {
         self.check_online()?;
-        let start = self.log_start_offset();
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match self.search_once(timestamp) {
+                Err(ReadError::Removed) if tries > 0 => drop(self.appender.lock()),
+                Err(ReadError::Removed) => return Err(LogError::Deleted),
+                Err(ReadError::Failed(error)) => return Err(error),
+                Ok(found) => return Ok(found),
+            }
+        }
+    }
+
+    fn search_once(&self, timestamp: i64) -> Result<Option<TimestampedOffset>, ReadError> {
         let segments = self.segments.load();
+        let start = self.log_start_offset();
         for segment in segments.iter() {
-            let found = if segment.largest_timestamp()? >= timestamp {
-                search(segment, timestamp, start, self.high_watermark())
-            } else {
-                continue;
+            let found = match segment.largest_timestamp() {
+                Ok(largest) if largest < timestamp => Ok(None),
+                Ok(_) => search(segment, timestamp, start, self.high_watermark()),
+                Err(error) => Err(error),
             };
             match found {
-                Err(_) if segment.is_removed() => {}
-                Err(error) => return Err(error),
+                _ if segment.is_removed() => return Err(ReadError::Removed),
+                Err(error) => return Err(ReadError::Failed(error)),
                 Ok(Some(found)) => return Ok(Some(found)),
                 Ok(None) => {}
             }
@@ -142,7 +156,7 @@ impl PartitionLog {
 }
 
 enum ReadError {
-    /// The segment was trimmed away meanwhile.
+    /// The segment was trimmed away, or compacted, meanwhile.
     Removed,
     Failed(LogError),
 }

@@ -43,7 +43,7 @@ pub(super) fn recover_segment(
     let file = log.open_existing()?;
     let length = file.metadata().map_err(failed)?.len();
     let mut scan = Scan { file: &file, length, chunk: Vec::new(), chunk_start: 0 };
-    let mut found = Found { base_offset, next_offset: base_offset, ..Found::default() };
+    let mut found = Entries::new(base_offset);
     let mut position = 0;
     let mut fault = None;
     while position < length {
@@ -84,20 +84,33 @@ pub(super) fn recover_segment(
 
 /// What the batches so far say; the index entries are those that appending them would have made.
 #[derive(Debug, Default)]
-struct Found {
+pub(super) struct Entries {
     base_offset: i64,
     next_offset: i64,
-    offsets: Vec<[u8; 8]>,
-    times: Vec<[u8; 12]>,
+    /// Of the offset index.
+    pub(super) offsets: Vec<[u8; 8]>,
+    /// Of the time index.
+    pub(super) times: Vec<[u8; 12]>,
     since_entry: u64,
     /// The largest timestamp, and the last offset of the batch with it.
-    max_timestamp: (i64, i64),
+    pub(super) max_timestamp: (i64, i64),
     any: bool,
     epochs: Vec<(i32, i64)>,
 }
 
-impl Found {
-    fn take(&mut self, header: &BatchHeader, position: u64, interval: u32) -> Result<(), String> {
+impl Entries {
+    /// For a segment with this base offset and no batch yet.
+    pub(super) fn new(base_offset: i64) -> Entries {
+        Entries { base_offset, next_offset: base_offset, ..Entries::default() }
+    }
+
+    /// Takes the next batch, which lies at `position`; an error if it can't follow the last one.
+    pub(super) fn take(
+        &mut self,
+        header: &BatchHeader,
+        position: u64,
+        interval: u32,
+    ) -> Result<(), String> {
         if header.base_offset < self.next_offset {
             return Err(format!(
                 "offset {} follows offset {}",
@@ -138,7 +151,8 @@ impl Found {
         }
     }
 
-    fn finish(&mut self) {
+    /// Ends the time index as Kafka does when a segment is closed.
+    pub(super) fn finish(&mut self) {
         if self.any {
             self.push_time();
         } else {

@@ -53,6 +53,8 @@ impl PartitionLog {
     /// [`LogError::Storage`]; what was removed before stays removed.
     pub fn enforce_retention(&self, now_ms: i64) -> Result<Vec<PathBuf>, LogError> {
         let config = self.config.load_full();
+        // Compaction works on the segments; it has retention look again when it is done.
+        let Some(_cleaning) = self.cleaning.try_lock() else { return Ok(Vec::new()) };
         let mut appender = self.appender.lock();
         if self.is_closed() || self.directory.is_offline() {
             return Ok(Vec::new());

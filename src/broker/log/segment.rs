@@ -12,6 +12,7 @@ use tracing::warn;
 use super::LogError;
 use super::files::{FileSlice, LazyFile, read_at, write_at};
 use super::index::{OffsetIndex, TimeIndex};
+use super::transaction_index::TransactionIndex;
 use crate::calendar;
 use crate::kafka::record_batch::{BatchHeader, HEADER_LENGTH};
 
@@ -19,6 +20,9 @@ use crate::kafka::record_batch::{BatchHeader, HEADER_LENGTH};
 const HEADER_CHUNK: usize = 4 * 1024;
 /// [`Segment::largest_timestamp`] before it was looked up.
 const NOT_LOADED: i64 = i64::MIN;
+
+/// The number of the next segment that is opened.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The suffixes of a segment's files.
 pub(super) const SUFFIXES: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
@@ -40,12 +44,15 @@ pub(super) struct Indexes {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) base_offset: i64,
+    /// Tells it from another one with this base offset, before or after a compaction.
+    pub(super) id: u64,
     log: LazyFile,
     /// Bytes that were written whole.
     size: AtomicU64,
     /// Bytes that consumers may see.
     visible: AtomicU64,
     indexes: Mutex<Indexes>,
+    aborted: TransactionIndex,
     /// The largest timestamp and its place; kept by the appender, looked up late for old segments.
     largest_timestamp: AtomicI64,
     /// Set before the files are renamed away.
@@ -83,13 +90,23 @@ impl Segment {
     ) -> Segment {
         Segment {
             base_offset,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             log: LazyFile::new(segment_path(directory, base_offset, "log")),
             size: AtomicU64::new(size),
             visible: AtomicU64::new(size),
             indexes: Mutex::new(indexes),
+            aborted: TransactionIndex::open(segment_path(directory, base_offset, "txnindex")),
             largest_timestamp: AtomicI64::new(NOT_LOADED),
             removed: AtomicBool::new(false),
         }
+    }
+
+    /// The batches of a file that is no log's segment yet; it has no indexes.
+    pub(super) fn at(path: &Path, base_offset: i64, size: u64) -> Segment {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let mut segment = Segment::open(directory, base_offset, size);
+        segment.log = LazyFile::new(path.to_owned());
+        segment
     }
 
     /// Makes the files of a new, empty segment.
@@ -127,6 +144,13 @@ impl Segment {
         &self.indexes
     }
 
+    /// The transactions that were aborted in it.
+    pub(super) fn aborted(&self) -> &TransactionIndex {
+        &self.aborted
+    }
+
+    /// It was trimmed away, or compaction put another one in its place: what was just read of it
+    /// may have been read from a file of another's.
     pub(super) fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
     }
@@ -135,7 +159,8 @@ impl Segment {
         self.removed.store(true, Ordering::Release);
     }
 
-    fn file(&self) -> Result<Arc<File>, LogError> {
+    /// The open `.log`.
+    pub(super) fn file(&self) -> Result<Arc<File>, LogError> {
         self.log.open_existing()
     }
 
@@ -301,12 +326,14 @@ impl Segment {
     pub(super) fn sync_indexes(&self) -> Result<(), LogError> {
         let mut indexes = self.indexes.lock();
         indexes.offsets.sync()?;
-        indexes.times.sync()
+        indexes.times.sync()?;
+        self.aborted.sync()
     }
 
     /// Closes the files that were not used since the last call.
     pub(super) fn close_if_idle(&self) {
         self.log.close_if_idle();
+        self.aborted.close_if_idle();
         let indexes = self.indexes.lock();
         indexes.offsets.close_if_idle();
         indexes.times.close_if_idle();
@@ -315,6 +342,7 @@ impl Segment {
     /// Closes all files until they are needed again.
     pub(super) fn close(&self) {
         self.log.close();
+        self.aborted.close();
         let indexes = self.indexes.lock();
         indexes.offsets.close();
         indexes.times.close();

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
-use super::checkpoint::{LOG_START_OFFSETS, RECOVERY_POINTS, read_offsets};
+use super::checkpoint::{CLEANED_OFFSETS, LOG_START_OFFSETS, RECOVERY_POINTS, read_offsets};
 use super::directory::LogDirectory;
 use super::load::{LoadOptions, load, remove_file};
 use super::manager::Logs;
@@ -24,6 +25,8 @@ struct Job {
     topic: String,
     partition: i32,
     options: LoadOptions,
+    /// From the checkpoint: up to where it is compacted, −1 if that is not known.
+    cleaned_to: i64,
 }
 
 #[derive(Default)]
@@ -70,13 +73,14 @@ pub(super) fn load_all(manager: &mut LogManager) -> Result<(), LogError> {
 }
 
 fn load_one(manager: &LogManager, job: Job, results: &Mutex<Results>) {
-    let Job { directory, path, topic, partition, options } = job;
+    let Job { directory, path, topic, partition, options, cleaned_to } = job;
     let name = format!("{topic}-{partition}");
     match load(&path, &name, &options) {
         Ok(found) => {
             let config = manager.options.defaults.clone();
             let log =
                 PartitionLog::assemble(&topic, partition, directory, path.clone(), config, found);
+            log.cleaned_to.store(cleaned_to, Ordering::Release);
             let mut results = results.lock();
             let partitions = results.logs.entry(Arc::clone(log.topic())).or_default();
             if let Some(other) = partitions.get(&partition) {
@@ -110,6 +114,7 @@ fn find_jobs(
     let clean = clean_file.exists();
     let recovery_points = checkpoint(&root.join(RECOVERY_POINTS));
     let start_offsets = checkpoint(&root.join(LOG_START_OFFSETS));
+    let cleaned = checkpoint(&root.join(CLEANED_OFFSETS));
     let now = calendar::now_ms();
     for entry in std::fs::read_dir(root).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -136,6 +141,7 @@ fn find_jobs(
             path: entry.path(),
             topic: topic.to_owned(),
             partition,
+            cleaned_to: cleaned.get(&key).copied().unwrap_or(-1),
             options: LoadOptions {
                 clean,
                 recovery_point: recovery_points.get(&key).copied().unwrap_or(0),

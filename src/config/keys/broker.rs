@@ -1,6 +1,6 @@
 //! Every public key of Apache Kafka 3.9's broker (`KafkaConfig`), with its default and what is done of it.
 
-use super::Use::{Refused, Unused, Used};
+use super::Use::{Idle, Refused, Unused, Used};
 use super::{Key, boolean, class, double, int, list, long, password, short, string};
 
 /// Sorted by name.
@@ -111,17 +111,17 @@ pub const BROKER_KEYS: &[Key] = &[
         Used,
     ),
     string("listeners", Some("PLAINTEXT://:9092"), Used),
-    long("log.cleaner.backoff.ms", Some("15000"), Unused).at_least(0),
-    long("log.cleaner.dedupe.buffer.size", Some("134217728"), Unused),
-    long("log.cleaner.delete.retention.ms", Some("86400000"), Unused).at_least(0),
-    boolean("log.cleaner.enable", Some("true"), Unused),
-    double("log.cleaner.io.buffer.load.factor", Some("0.9"), Unused),
-    int("log.cleaner.io.buffer.size", Some("524288"), Unused).at_least(0),
-    double("log.cleaner.io.max.bytes.per.second", Some("1.7976931348623157E308"), Unused),
-    long("log.cleaner.max.compaction.lag.ms", Some("9223372036854775807"), Unused).at_least(1),
-    double("log.cleaner.min.cleanable.ratio", Some("0.5"), Unused),
-    long("log.cleaner.min.compaction.lag.ms", Some("0"), Unused).at_least(0),
-    int("log.cleaner.threads", Some("1"), Unused).at_least(0),
+    long("log.cleaner.backoff.ms", Some("15000"), Used).at_least(0),
+    long("log.cleaner.dedupe.buffer.size", Some("134217728"), Used).at_least(64),
+    long("log.cleaner.delete.retention.ms", Some("86400000"), Used).at_least(0),
+    boolean("log.cleaner.enable", Some("true"), Used),
+    double("log.cleaner.io.buffer.load.factor", Some("0.9"), Used),
+    int("log.cleaner.io.buffer.size", Some("524288"), Used).at_least(0),
+    double("log.cleaner.io.max.bytes.per.second", Some("1.7976931348623157E308"), Used),
+    long("log.cleaner.max.compaction.lag.ms", Some("9223372036854775807"), Used).at_least(1),
+    double("log.cleaner.min.cleanable.ratio", Some("0.5"), Used),
+    long("log.cleaner.min.compaction.lag.ms", Some("0"), Used).at_least(0),
+    int("log.cleaner.threads", Some("1"), Idle("one thread compacts all logs")).at_least(0),
     list("log.cleanup.policy", Some("delete"), Used).one_of(&["compact", "delete"]),
     string("log.dir", Some("/tmp/kafka-logs"), Used),
     long("log.dir.failure.timeout.ms", Some("30000"), Unused).at_least(1),

@@ -133,18 +133,7 @@ fn wrong_value(topic: &str, message: &str) -> Refusal {
 
 fn check_broker(config: &ConfigMap) -> Result<(), Refusal> {
     broker_configs::check(config)
-        .map_err(|message| Refusal::new(ResponseError::InvalidRequest, message))?;
-    let policy = config.get("log.cleanup.policy").map_or("", String::as_str);
-    if topic_config::list(policy).any(|word| word == "compact") {
-        return Err(Refusal::new(
-            ResponseError::InvalidConfig,
-            format!(
-                "Invalid value {policy} for configuration log.cleanup.policy: compaction is not \
-                 built in this broker"
-            ),
-        ));
-    }
-    Ok(())
+        .map_err(|message| Refusal::new(ResponseError::InvalidRequest, message))
 }
 
 /// Checks the keys of one resource in a request: none twice, none with a null where it needs a

@@ -1,6 +1,6 @@
 //! The codecs of record batches, as bounded streams: nothing is decompressed into memory at once.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::BatchError;
 
@@ -10,6 +10,8 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 const CHUNK: usize = 16 * 1024;
 /// The framing that snappy-java puts around its blocks, and most clients with it.
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+/// Bytes of one block of it, before compression.
+const SNAPPY_BLOCK: usize = 32 * 1024;
 /// The magic, the version and the lowest compatible version.
 const XERIAL_HEADER_LENGTH: usize = 16;
 
@@ -29,6 +31,17 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// The codec's number in a batch's attributes.
+    pub fn id(self) -> i16 {
+        match self {
+            Compression::None => 0,
+            Compression::Gzip => 1,
+            Compression::Snappy => 2,
+            Compression::Lz4 => 3,
+            Compression::Zstd => 4,
+        }
+    }
+
     /// The codec in the low three bits of a batch's attributes.
     ///
     /// # Errors
@@ -42,6 +55,111 @@ impl Compression {
             4 => Ok(Compression::Zstd),
             unknown => Err(BatchError::UnknownCompression(unknown)),
         }
+    }
+}
+
+/// Compresses what is written to it, behind what its buffer holds already.
+pub(super) enum Compressor {
+    None(Vec<u8>),
+    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+    Snappy(SnappyFrames),
+    Lz4(Box<lz4_flex::frame::FrameEncoder<Vec<u8>>>),
+    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+}
+
+impl Compressor {
+    /// `level` is the codec's own; `None` is its default, as Kafka has it.
+    pub(super) fn new(
+        codec: Compression,
+        level: Option<i32>,
+        mut into: Vec<u8>,
+    ) -> io::Result<Compressor> {
+        Ok(match codec {
+            Compression::None => Compressor::None(into),
+            Compression::Gzip => {
+                let level = level.and_then(|level| u32::try_from(level).ok());
+                let level = level.map_or_else(flate2::Compression::default, |level| {
+                    flate2::Compression::new(level.min(9))
+                });
+                Compressor::Gzip(flate2::write::GzEncoder::new(into, level))
+            }
+            Compression::Snappy => {
+                into.extend_from_slice(&XERIAL_MAGIC);
+                // The version, and the lowest that can read it.
+                into.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
+                Compressor::Snappy(SnappyFrames { into, block: Vec::new() })
+            }
+            Compression::Lz4 => {
+                // Kafka's own reader takes blocks that do not depend on each other, and no others.
+                let frame = lz4_flex::frame::FrameInfo::new()
+                    .block_mode(lz4_flex::frame::BlockMode::Independent)
+                    .block_size(lz4_flex::frame::BlockSize::Max64KB);
+                let encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, into);
+                Compressor::Lz4(Box::new(encoder))
+            }
+            Compression::Zstd => Compressor::Zstd(zstd::stream::write::Encoder::new(
+                into,
+                level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL),
+            )?),
+        })
+    }
+
+    /// The buffer, with all that was written compressed behind what it held.
+    pub(super) fn finish(self) -> io::Result<Vec<u8>> {
+        match self {
+            Compressor::None(into) => Ok(into),
+            Compressor::Gzip(encoder) => encoder.finish(),
+            Compressor::Snappy(mut frames) => {
+                frames.end_block()?;
+                Ok(frames.into)
+            }
+            Compressor::Lz4(encoder) => encoder.finish().map_err(io::Error::other),
+            Compressor::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl Write for Compressor {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Compressor::None(into) => into.write(bytes),
+            Compressor::Gzip(encoder) => encoder.write(bytes),
+            Compressor::Snappy(frames) => frames.write(bytes),
+            Compressor::Lz4(encoder) => encoder.write(bytes),
+            Compressor::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// snappy blocks in snappy-java's framing.
+pub(super) struct SnappyFrames {
+    into: Vec<u8>,
+    block: Vec<u8>,
+}
+
+impl SnappyFrames {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(SNAPPY_BLOCK - self.block.len());
+        self.block.extend_from_slice(&bytes[..count]);
+        if self.block.len() == SNAPPY_BLOCK {
+            self.end_block()?;
+        }
+        Ok(count)
+    }
+
+    fn end_block(&mut self) -> io::Result<()> {
+        if !self.block.is_empty() {
+            let packed = snap::raw::Encoder::new().compress_vec(&self.block)?;
+            let length = u32::try_from(packed.len()).map_err(io::Error::other)?;
+            self.into.extend_from_slice(&length.to_be_bytes());
+            self.into.extend_from_slice(&packed);
+            self.block.clear();
+        }
+        Ok(())
     }
 }
 

@@ -32,28 +32,66 @@ pub fn for_each_record<B>(
     batch: &[u8],
     mut visit: impl FnMut(RecordMeta) -> ControlFlow<B>,
 ) -> Result<Option<B>, BatchError> {
+    with_source(header, batch, &mut Visit { header, visit: &mut visit })
+}
+
+struct Visit<'a, F> {
+    header: &'a BatchHeader,
+    visit: &'a mut F,
+}
+
+impl<B, F: FnMut(RecordMeta) -> ControlFlow<B>> Walk for Visit<'_, F> {
+    type Value = B;
+
+    fn record<S: Source>(
+        &mut self,
+        index: i32,
+        source: &mut S,
+    ) -> Result<ControlFlow<B>, BatchError> {
+        Ok((self.visit)(record(self.header, index, source)?))
+    }
+}
+
+/// What is done with each record of a batch, whatever its codec.
+pub(super) trait Walk {
+    /// What a walk can be broken off with.
+    type Value;
+
+    /// Takes one whole record off the source.
+    fn record<S: Source>(
+        &mut self,
+        index: i32,
+        source: &mut S,
+    ) -> Result<ControlFlow<Self::Value>, BatchError>;
+}
+
+/// Walks the records of a batch, decompressed where they are compressed.
+pub(super) fn with_source<W: Walk>(
+    header: &BatchHeader,
+    batch: &[u8],
+    walker: &mut W,
+) -> Result<Option<W::Value>, BatchError> {
     let records = batch.get(HEADER_LENGTH..).unwrap_or_default();
     match header.compression()? {
-        Compression::None => walk(header, &mut Plain { left: records }, &mut visit),
+        Compression::None => walk(header, &mut Plain { left: records }, walker),
         codec => {
             let limit = limits::DECOMPRESSED_BATCH_BYTES_MAX;
             let stream = decompressor(codec, records, limit)?;
-            walk(header, &mut Stream { stream, limit }, &mut visit)
+            walk(header, &mut Stream { stream, limit }, walker)
         }
     }
 }
 
-fn walk<S: Source, B>(
+fn walk<S: Source, W: Walk>(
     header: &BatchHeader,
     source: &mut S,
-    visit: &mut impl FnMut(RecordMeta) -> ControlFlow<B>,
-) -> Result<Option<B>, BatchError> {
+    walker: &mut W,
+) -> Result<Option<W::Value>, BatchError> {
     for index in 0..header.record_count {
         if source.at_end()? {
             return Err(malformed("Incorrect declared batch size, premature EOF reached"));
         }
-        let record = record(header, index, source)?;
-        if let ControlFlow::Break(value) = visit(record) {
+        if let ControlFlow::Break(value) = walker.record(index, source)? {
             return Ok(Some(value));
         }
     }
@@ -70,6 +108,25 @@ fn record<S: Source>(
     index: i32,
     source: &mut S,
 ) -> Result<RecordMeta, BatchError> {
+    let RecordStart { mut left, timestamp, offset_delta } = start(header, source)?;
+    let key = skip_nullable(source, &mut left)?;
+    skip_nullable(source, &mut left)?;
+    headers(source, left)?;
+    Ok(RecordMeta { index, offset_delta, timestamp, has_key: key })
+}
+
+/// The fields of a record before its key.
+pub(super) struct RecordStart {
+    /// Bytes of the record that are left: key, value and headers.
+    pub(super) left: u64,
+    pub(super) timestamp: i64,
+    pub(super) offset_delta: i32,
+}
+
+pub(super) fn start<S: Source>(
+    header: &BatchHeader,
+    source: &mut S,
+) -> Result<RecordStart, BatchError> {
     let mut unbounded = u64::MAX;
     let length = varint(source, &mut unbounded)?;
     let mut left =
@@ -77,8 +134,16 @@ fn record<S: Source>(
     let _attributes = byte(source, &mut left)?;
     let timestamp_delta = varlong(source, &mut left)?;
     let offset_delta = varint(source, &mut left)?;
-    let key = skip_nullable(source, &mut left)?;
-    skip_nullable(source, &mut left)?;
+    let timestamp = if header.is_log_append_time() {
+        header.max_timestamp
+    } else {
+        header.base_timestamp.wrapping_add(timestamp_delta)
+    };
+    Ok(RecordStart { left, timestamp, offset_delta })
+}
+
+/// The headers of a record, which end it.
+pub(super) fn headers<S: Source>(source: &mut S, mut left: u64) -> Result<(), BatchError> {
     let headers = varint(source, &mut left)?;
     if headers < 0 {
         return Err(malformed(&format!("Found invalid number of record headers {headers}")));
@@ -90,19 +155,12 @@ fn record<S: Source>(
         skip_nullable(source, &mut left)?;
     }
     if left != 0 {
-        return Err(malformed(&format!(
-            "Invalid record size: {left} bytes of {length} are left over"
-        )));
+        return Err(malformed(&format!("Invalid record size: {left} bytes are left over")));
     }
-    let timestamp = if header.is_log_append_time() {
-        header.max_timestamp
-    } else {
-        header.base_timestamp.wrapping_add(timestamp_delta)
-    };
-    Ok(RecordMeta { index, offset_delta, timestamp, has_key: key })
+    Ok(())
 }
 
-fn malformed(message: &str) -> BatchError {
+pub(super) fn malformed(message: &str) -> BatchError {
     BatchError::Malformed(message.to_owned())
 }
 
@@ -141,19 +199,33 @@ fn varlong<S: Source>(source: &mut S, left: &mut u64) -> Result<i64, BatchError>
 
 /// Skips bytes with a length before them; `false` for null.
 #[inline]
-fn skip_nullable<S: Source>(source: &mut S, left: &mut u64) -> Result<bool, BatchError> {
+pub(super) fn skip_nullable<S: Source>(source: &mut S, left: &mut u64) -> Result<bool, BatchError> {
+    take_nullable(source, left, |_| {})
+}
+
+/// Hands bytes with a length before them to `sink`; `false` for null.
+#[inline]
+pub(super) fn take_nullable<S: Source>(
+    source: &mut S,
+    left: &mut u64,
+    sink: impl FnMut(&[u8]),
+) -> Result<bool, BatchError> {
     let length = varint(source, left)?;
     let Ok(length) = u64::try_from(length) else { return Ok(false) };
     *left =
         left.checked_sub(length).ok_or_else(|| malformed("a length runs over the record's end"))?;
-    source.skip(length)?;
+    source.take(length, sink)?;
     Ok(true)
 }
 
 /// Where records are read from: a slice, or a stream that decompresses.
-trait Source {
+pub(super) trait Source {
     fn byte(&mut self) -> Result<u8, BatchError>;
-    fn skip(&mut self, count: u64) -> Result<(), BatchError>;
+    /// Hands the next `count` bytes to `sink`, in pieces.
+    fn take(&mut self, count: u64, sink: impl FnMut(&[u8])) -> Result<(), BatchError>;
+    fn skip(&mut self, count: u64) -> Result<(), BatchError> {
+        self.take(count, |_| {})
+    }
     fn at_end(&mut self) -> Result<bool, BatchError>;
 }
 
@@ -174,9 +246,11 @@ impl Source for Plain<'_> {
     }
 
     #[inline]
-    fn skip(&mut self, count: u64) -> Result<(), BatchError> {
+    fn take(&mut self, count: u64, mut sink: impl FnMut(&[u8])) -> Result<(), BatchError> {
         let count = usize::try_from(count).map_err(|_| cut_off())?;
-        self.left = self.left.get(count..).ok_or_else(cut_off)?;
+        let (taken, rest) = self.left.split_at_checked(count).ok_or_else(cut_off)?;
+        sink(taken);
+        self.left = rest;
         Ok(())
     }
 
@@ -213,13 +287,14 @@ impl<R: BufRead> Source for Stream<R> {
     }
 
     #[inline]
-    fn skip(&mut self, mut count: u64) -> Result<(), BatchError> {
+    fn take(&mut self, mut count: u64, mut sink: impl FnMut(&[u8])) -> Result<(), BatchError> {
         while count > 0 {
-            let available = self.buffer()?.len();
-            if available == 0 {
+            let available = self.buffer()?;
+            let step = usize::try_from(count).unwrap_or(usize::MAX).min(available.len());
+            if step == 0 {
                 return Err(cut_off());
             }
-            let step = usize::try_from(count).unwrap_or(usize::MAX).min(available);
+            sink(&available[..step]);
             self.stream.consume(step);
             count -= step as u64;
         }

@@ -1,10 +1,12 @@
 //! Record batches for tests, encoded by hand as a client would.
 
 use std::io::Write as _;
+use std::ops::ControlFlow;
 
 use bytes::{BufMut, Bytes};
 
-use super::{Compression, HEADER_LENGTH};
+use super::records::{RecordStart, Source, Walk, headers, start, take_nullable, with_source};
+use super::{BatchError, Compression, HEADER_LENGTH, verified_batch};
 
 /// Timestamp delta, key and value of a record.
 pub(crate) type TestRecord = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
@@ -152,4 +154,43 @@ fn varint(into: &mut Vec<u8>, value: i64) {
         rest >>= 7;
     }
     into.push(u8::try_from(rest).unwrap());
+}
+
+/// A record of a batch that is in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredRecord {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// The records of a whole batch.
+pub(crate) fn stored_records(batch: &[u8]) -> Vec<StoredRecord> {
+    struct All(super::BatchHeader, Vec<StoredRecord>);
+    impl Walk for All {
+        type Value = ();
+        fn record<S: Source>(
+            &mut self,
+            _: i32,
+            source: &mut S,
+        ) -> Result<ControlFlow<()>, BatchError> {
+            let RecordStart { mut left, timestamp, offset_delta } = start(&self.0, source)?;
+            let mut field = || {
+                let mut bytes = Vec::new();
+                let there =
+                    take_nullable(source, &mut left, |piece| bytes.extend_from_slice(piece));
+                there.map(|there| there.then_some(bytes))
+            };
+            let (key, value) = (field()?, field()?);
+            headers(source, left)?;
+            let offset = self.0.base_offset + i64::from(offset_delta);
+            self.1.push(StoredRecord { offset, timestamp, key, value });
+            Ok(ControlFlow::Continue(()))
+        }
+    }
+    let (header, batch) = verified_batch(batch).unwrap();
+    let mut all = All(header, Vec::new());
+    with_source(&header, batch, &mut all).unwrap();
+    all.1
 }

@@ -1,6 +1,7 @@
 //! Logs as a whole, on real files.
 
 mod appending;
+mod compacting;
 mod managing;
 mod model;
 mod recovering;
@@ -15,8 +16,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    AppendInfo, AppendOptions, LogConfig, LogDirectories, LogError, LogManager, LogManagerOptions,
-    PartitionLog,
+    AppendInfo, AppendOptions, CleanerOptions, LogConfig, LogDirectories, LogError, LogManager,
+    LogManagerOptions, PartitionLog,
 };
 use crate::kafka::record_batch::testing::TestBatch;
 use crate::kafka::record_batch::{BatchHeader, verified_batch};
@@ -28,16 +29,21 @@ const TOPIC_ID: Uuid = Uuid::from_u128(0x1122_3344);
 
 fn open(directory: &Path) -> Arc<LogManager> {
     let directories = LogDirectories::open(&[directory.to_owned()]).unwrap();
+    LogManager::open(directories, options_of_manager()).unwrap()
+}
+
+fn options_of_manager() -> LogManagerOptions {
     let hour = Duration::from_hours(1);
-    let options = LogManagerOptions {
+    LogManagerOptions {
         retention_check_interval: hour,
         flush_check_interval: hour,
         checkpoint_interval: hour,
         // The tests' clock stands still long before the real one.
         producer_id_expiration: Duration::MAX,
+        // Tests compact when they want to.
+        cleaner: CleanerOptions { enabled: false, ..CleanerOptions::default() },
         ..LogManagerOptions::default()
-    };
-    LogManager::open(directories, options).unwrap()
+    }
 }
 
 fn log(manager: &LogManager, config: &LogConfig) -> Arc<PartitionLog> {

@@ -7,7 +7,7 @@ use super::*;
 use crate::kafka::record_batch::Compression;
 
 /// Stops as `kill -9` does: nothing is flushed, nothing is written.
-fn kill(manager: Arc<LogManager>) {
+pub(super) fn kill(manager: Arc<LogManager>) {
     manager.housekeeping.signal(|signals| signals.stop = true);
     let thread = manager.thread.lock().take();
     drop(manager);
@@ -16,7 +16,7 @@ fn kill(manager: Arc<LogManager>) {
     }
 }
 
-fn stop(manager: Arc<LogManager>) {
+pub(super) fn stop(manager: Arc<LogManager>) {
     manager.shutdown();
     drop(manager);
 }

@@ -47,15 +47,16 @@ fn age_takes_segments_by_their_largest_timestamp() {
 }
 
 #[test]
-fn a_compacted_log_is_never_trimmed() {
+fn a_log_that_is_only_compacted_is_never_trimmed() {
     let (_directory, _manager, log) = new_log(&small());
     fill(&log, 40);
     let config = LogConfig { retention_ms: 1, retention_bytes: 1, ..small() };
     log.update_config(LogConfig { cleanup_compact: true, cleanup_delete: false, ..config.clone() });
     assert!(log.enforce_retention(NOW + 1_000_000).unwrap().is_empty());
-    log.update_config(LogConfig { cleanup_compact: true, cleanup_delete: true, ..config });
-    assert!(log.enforce_retention(NOW + 1_000_000).unwrap().is_empty());
     assert_eq!(read_all(&log, 0).len(), 40);
+    log.update_config(LogConfig { cleanup_compact: true, cleanup_delete: true, ..config });
+    assert!(!log.enforce_retention(NOW + 1_000_000).unwrap().is_empty());
+    assert_eq!(log.log_start_offset(), 80);
 }
 
 #[test]
