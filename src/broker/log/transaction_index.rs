@@ -86,6 +86,7 @@ impl TransactionIndex {
         Ok(entries)
     }
 
+    #[cfg(test)]
     /// Adds a transaction, whose marker lies behind those of all others.
     pub(super) fn append(&self, transaction: &AbortedTransaction) -> Result<(), LogError> {
         let entries = self.entries()?;

@@ -8,6 +8,16 @@ use crate::broker::log::files::read_at;
 use crate::broker::log::segment::Segment;
 use crate::kafka::record_batch::{BatchHeader, HEADER_LENGTH, verified_batch};
 
+/// A batch that is what was appended.
+#[derive(Debug)]
+pub(super) struct WholeBatch<'a> {
+    pub(super) header: BatchHeader,
+    /// Header and records.
+    pub(super) batch: &'a [u8],
+    /// Bytes that were read from the disk for it.
+    pub(super) read: usize,
+}
+
 /// A walk over a segment. A damaged batch ends it: compaction must not give it a good checksum.
 #[derive(Debug)]
 pub(super) struct SegmentBatches<'a> {
@@ -53,11 +63,11 @@ impl<'a> SegmentBatches<'a> {
         Ok(self.buffer.len())
     }
 
-    /// The next batch, and how many bytes were read from the disk for it.
+    /// The next batch.
     ///
     /// # Errors
     /// [`LogError::Storage`], [`LogError::CorruptMessage`].
-    pub(super) fn next(&mut self) -> Result<Option<(BatchHeader, &[u8], usize)>, LogError> {
+    pub(super) fn next(&mut self) -> Result<Option<WholeBatch<'_>>, LogError> {
         if self.position >= self.end {
             return Ok(None);
         }
@@ -85,7 +95,7 @@ impl<'a> SegmentBatches<'a> {
         self.next_offset = header.next_offset();
         self.taken += size;
         self.position += size as u64;
-        Ok(Some((header, batch, read)))
+        Ok(Some(WholeBatch { header, batch, read }))
     }
 }
 

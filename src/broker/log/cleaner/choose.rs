@@ -14,8 +14,10 @@ pub(in crate::broker::log) struct Dirty {
     pub(in crate::broker::log) first_dirty_offset: i64,
     /// From here on nothing may be: the base offset of a segment.
     pub(in crate::broker::log) first_uncleanable_offset: i64,
-    clean_bytes: u64,
-    dirty_bytes: u64,
+    /// Size of the segments before.
+    before_bytes: u64,
+    /// Size of the segments that are dirty.
+    bytes: u64,
     /// A record has waited for `max.compaction.lag.ms`.
     overdue: bool,
     least_ratio: f64,
@@ -25,13 +27,13 @@ impl Dirty {
     /// The share of the dirty bytes.
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub(super) fn ratio(&self) -> f64 {
-        let total = self.clean_bytes + self.dirty_bytes;
-        if total == 0 { 0.0 } else { self.dirty_bytes as f64 / total as f64 }
+        let total = self.before_bytes + self.bytes;
+        if total == 0 { 0.0 } else { self.bytes as f64 / total as f64 }
     }
 
     /// Whether the log is to be compacted now.
     pub(in crate::broker::log) fn is_due(&self) -> bool {
-        self.dirty_bytes > 0 && (self.overdue || self.ratio() > self.least_ratio)
+        self.bytes > 0 && (self.overdue || self.ratio() > self.least_ratio)
     }
 }
 
@@ -77,20 +79,20 @@ pub(in crate::broker::log) fn dirty(log: &PartitionLog, now_ms: i64) -> Result<D
         }
     }
     let end_of = |at: usize| segments.get(at + 1).map_or(i64::MAX, |next| next.base_offset);
-    let (mut clean_bytes, mut dirty_bytes) = (0, 0);
+    let (mut before_bytes, mut bytes) = (0, 0);
     for (at, segment) in segments.iter().enumerate() {
         if segment.base_offset < first_dirty_offset {
-            clean_bytes += segment.size();
+            before_bytes += segment.size();
         }
         if segment.base_offset < first_uncleanable_offset && end_of(at) > first_dirty_offset {
-            dirty_bytes += segment.size();
+            bytes += segment.size();
         }
     }
     Ok(Dirty {
         first_dirty_offset,
         first_uncleanable_offset,
-        clean_bytes,
-        dirty_bytes,
+        before_bytes,
+        bytes,
         overdue,
         least_ratio: config.min_cleanable_dirty_ratio,
     })

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::batches::{SegmentBatches, damaged, position_of};
+use super::batches::{SegmentBatches, WholeBatch, damaged, position_of};
 use super::choose::Dirty;
 use super::filter::{Filter, LastBatch, Left};
 use super::offset_map::OffsetMap;
@@ -155,7 +155,9 @@ impl<'a> Cleaning<'a> {
         let mut batches = SegmentBatches::new(segment, position, self.options.io_buffer_bytes)?;
         loop {
             self.check()?;
-            let Some((header, batch, read)) = batches.next()? else { return Ok(true) };
+            let Some(WholeBatch { header, batch, read }) = batches.next()? else {
+                return Ok(true);
+            };
             let broken = |error: crate::kafka::record_batch::BatchError| {
                 damaged_at(segment, &header, &error.to_string())
             };
@@ -238,7 +240,7 @@ impl<'a> Cleaning<'a> {
             let mut batches = SegmentBatches::new(segment, 0, self.options.io_buffer_bytes)?;
             loop {
                 self.check()?;
-                let Some((header, batch, read)) = batches.next()? else { break };
+                let Some(WholeBatch { header, batch, read }) = batches.next()? else { break };
                 let broken = |error: crate::kafka::record_batch::BatchError| {
                     damaged_at(segment, &header, &error.to_string())
                 };

@@ -282,7 +282,9 @@ impl PartitionLog {
             let at = segments.partition_point(|segment| segment.base_offset < base);
             segments.insert(at, Arc::new(new));
             // New readers look for the new files, which are not in their places yet: they look again.
-            old.iter().for_each(|segment| segment.mark_removed());
+            for segment in old {
+                segment.mark_removed();
+            }
             for step in &steps {
                 if let Err(error) = step.run() {
                     // Half of the files are exchanged: only a start can tell.

@@ -390,7 +390,7 @@ fn readers_go_on_while_segments_are_exchanged() {
                 })
             })
             .collect();
-        for round in 0..40 {
+        for round in 0..15 {
             for key in 0..10 {
                 put(&log, &format!("{key}"), &format!("{round}"));
             }
@@ -428,11 +428,11 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn compaction_changes_nothing_that_counts(
-        operations in proptest::collection::vec(operation(), 1..90),
+        operations in proptest::collection::vec(operation(), 1..60),
     ) {
         let (directory, mut manager, mut log) = new_log(&compacted());
         let mut all: Vec<StoredRecord> = Vec::new();
