@@ -89,7 +89,10 @@ async fn follow(
             }
             Err(error) => {
                 publisher.refused(&error);
-                publisher.lost(&error);
+                match &error {
+                    ConnectError::Session(error) => publisher.lost(error),
+                    ConnectError::Refused(_) => publisher.lost(&"no session is to be had"),
+                }
             }
         }
         tokio::time::sleep(backoff).await;

@@ -5,6 +5,9 @@ use zookeeper_client::{Acl, Acls, CreateMode, CreateOptions, Permission};
 /// Below these only the owner reads: passwords may be there (`ZkData.SensitiveRootPaths`).
 const SENSITIVE: [&str; 3] = ["/config/users", "/config/brokers", "/delegation_token/tokens"];
 
+/// Where consumers of old keep their offsets: open to all, whatever the rest is.
+const CONSUMERS: &str = "/consumers";
+
 /// Everything for whoever makes the znode, reading for the rest.
 static OWNED: [Acl; 2] = [
     Acl::new_const(Permission::ALL, "auth", ""),
@@ -40,6 +43,7 @@ impl ZnodeAcls {
     fn of(self, path: &str) -> Acls<'static> {
         match self {
             ZnodeAcls::Open => Acls::anyone_all(),
+            ZnodeAcls::Owned if path.starts_with(CONSUMERS) => Acls::anyone_all(),
             ZnodeAcls::Owned if SENSITIVE.iter().any(|root| path.starts_with(root)) => {
                 Acls::creator_all()
             }
@@ -57,6 +61,7 @@ mod tests {
         for path in ["/config/users/a", "/config/brokers", "/delegation_token/tokens/x"] {
             assert_eq!(*ZnodeAcls::Owned.of(path), *Acls::creator_all(), "{path}");
         }
+        assert_eq!(*ZnodeAcls::Owned.of("/consumers"), *Acls::anyone_all());
         for path in ["/brokers/ids/1", "/config/topics/a", "/controller", "/"] {
             assert_eq!(*ZnodeAcls::Owned.of(path), OWNED, "{path}");
             assert_eq!(*ZnodeAcls::Open.of(path), *Acls::anyone_all(), "{path}");
