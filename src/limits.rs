@@ -370,6 +370,23 @@ pub const GATEWAY_ANSWER_BYTES_MAX: usize = 100 << 20;
 /// Bytes of whole requests, and as many of whole answers, that a gateway holds.
 pub const GATEWAY_HELD_BYTES_MAX: usize = 256 << 20;
 
+/// How long a gateway holds a request that is not whole; then it is passed on. How long an upstream may
+/// take for an answer that is held, and a client to read one, at [`GATEWAY_READ_RATE_MIN`] besides.
+pub const GATEWAY_HELD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many bytes a second a client reads at least of an answer that is held for it.
+pub const GATEWAY_READ_RATE_MIN: usize = 128 << 10;
+
+/// How long an upstream with a client's login is idle before the gateway asks it something, while the
+/// client is not: under a third of Kafka's default `connections.max.idle.ms`.
+pub const GATEWAY_KEEP_ALIVE: Duration = Duration::from_secs(180);
+
+/// The longest answer to a question of the gateway's own between a client's.
+pub const GATEWAY_OWN_BYTES_MAX: usize = 1 << 20;
+
+/// The most rounds of SCRAM that a gateway does for its own login.
+pub const SCRAM_ROUNDS_MAX: u32 = 1_000_000;
+
 /// How long a connection that a gateway ends waits for the answers that are on their way.
 pub const GATEWAY_LINGER: Duration = Duration::from_secs(5);
 
@@ -403,6 +420,7 @@ pub const GATEWAY_SHOWN_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the port of a broker that could not be had is tried again.
 pub const GATEWAY_PORT_RETRY: Duration = Duration::from_secs(10);
 
+const _: () = assert!(GATEWAY_KEEP_ALIVE.as_secs() < 200);
 const _: () = assert!(2 * GATEWAY_ANSWER_BYTES_MAX <= GATEWAY_HELD_BYTES_MAX);
 const _: () = assert!(GATEWAY_QUESTION_BYTES_MAX <= GATEWAY_HELD_BYTES_MAX);
 const _: () = assert!(ACCEPT_BACKOFF_MIN.as_millis() < ACCEPT_BACKOFF_MAX.as_millis());

@@ -7,7 +7,8 @@ mod kafka_support;
 
 use std::time::Duration;
 
-use doorkeeper::config::GatewayConfig;
+use doorkeeper::config::gateway_upstream::{LoginMechanism, UpstreamLogin};
+use doorkeeper::config::{GatewayConfig, Secret};
 use doorkeeper::gateway::Gateway;
 use gateway_support::{Conversation, Played, Stage, address, config, start};
 use kafka_protocol::messages::{
@@ -305,4 +306,130 @@ async fn every_prefix_and_every_changed_byte_of_a_login_disturbs_nobody() {
     client.write(&long).await;
     assert_eq!(client.frame().await, None);
     assert!(bystander.is_answered_here().await);
+}
+
+#[tokio::test]
+async fn an_upstream_with_a_login_is_kept_alive_while_its_client_is() {
+    let mut scene =
+        Scene::with(|config| config.upstream.keep_alive = Duration::from_millis(100)).await;
+    let mut pair = scene.logged_in(0).await;
+    for _ in 0..3 {
+        let told = pair.client.ask(1, &MetadataRequest::default().with_topics(None)).await;
+        assert_eq!(told.topics.len(), 1, "answered here");
+        let (head, _) = pair.upstream.request().await.unwrap();
+        assert_eq!(head.key, ApiKey::ApiVersions as i16, "the gateway's own");
+        // The client's answers come as if nothing had been between them.
+        pair.client.write(&frame(ApiKey::ListOffsets as i16, 5, 70, b"body")).await;
+        let (next, _) = pair.upstream.request().await.unwrap();
+        assert_eq!((next.key, next.correlation), (ApiKey::ListOffsets as i16, 70));
+        pair.upstream.answer(head.correlation, b"for the gateway alone").await;
+        pair.upstream.answer(70, b"for the client").await;
+        assert!(pair.client.frame().await.unwrap().ends_with(b"for the client"));
+    }
+}
+
+/// A gateway that logs in itself.
+async fn with_own_login(mechanism: LoginMechanism) -> Scene {
+    Scene::with(|config| {
+        config.upstream.shared_identity = true;
+        config.upstream.login = Some(UpstreamLogin {
+            mechanism,
+            username: "gate".to_owned(),
+            password: Secret::new("secret"),
+        });
+    })
+    .await
+}
+
+/// The broker's half of a login of the gateway's.
+async fn takes_login(upstream: &mut Conversation, error: i16, lifetime_ms: i64) {
+    let (head, body) = upstream.request().await.unwrap();
+    assert_eq!(head.key, HANDSHAKE);
+    assert!(body.ends_with(b"PLAIN"));
+    upstream.answer(head.correlation, &encode(&SaslHandshakeResponse::default(), 1)).await;
+    let (head, body) = upstream.request().await.unwrap();
+    assert_eq!((head.key, head.version), (AUTHENTICATE, 1));
+    assert!(body.ends_with(b"\0gate\0secret"));
+    let response = SaslAuthenticateResponse::default()
+        .with_error_code(error)
+        .with_session_lifetime_ms(lifetime_ms);
+    upstream.answer(head.correlation, &encode(&response, 1)).await;
+}
+
+const LIST_OFFSETS: i16 = ApiKey::ListOffsets as i16;
+
+#[tokio::test]
+async fn the_gateway_logs_in_for_clients_that_do_not() {
+    let mut scene = with_own_login(LoginMechanism::Plain).await;
+    let mut client = scene.client().await;
+    let told = client.ask(1, &MetadataRequest::default().with_topics(None)).await;
+    assert_eq!(told.topics.len(), 1, "who asks is known");
+    client.write(&frame(LIST_OFFSETS, 5, 5, b"body")).await;
+    let mut upstream = scene.broker.conversation().await;
+    takes_login(&mut upstream, 0, 0).await;
+    assert_eq!(upstream.request().await.unwrap().0.correlation, 5);
+    upstream.answer(5, b"answer").await;
+    assert!(client.frame().await.unwrap().ends_with(b"answer"));
+    // As on a broker's listener without SASL.
+    let request = SaslHandshakeRequest::default().with_mechanism(text("PLAIN"));
+    assert_eq!(client.ask(1, &request).await.error_code, 34);
+    // Nothing was owed: another upstream takes its place, logged in as well.
+    drop(upstream);
+    client.write(&frame(LIST_OFFSETS, 5, 6, b"body")).await;
+    let mut upstream = scene.broker.conversation().await;
+    takes_login(&mut upstream, 0, 0).await;
+    assert_eq!(upstream.request().await.unwrap().0.correlation, 6);
+}
+
+#[tokio::test]
+async fn the_gateway_renews_its_login_between_requests() {
+    let mut scene = with_own_login(LoginMechanism::Plain).await;
+    let mut client = scene.client().await;
+    client.write(&frame(LIST_OFFSETS, 5, 1, b"body")).await;
+    let mut upstream = scene.broker.conversation().await;
+    takes_login(&mut upstream, 0, 1).await;
+    for correlation in 2..5 {
+        assert_eq!(upstream.request().await.unwrap().0.correlation, correlation - 1);
+        // It is over when the next request comes, with an answer owed still.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        client.write(&frame(LIST_OFFSETS, 5, correlation, b"body")).await;
+        upstream.answer(correlation - 1, b"answer").await;
+        takes_login(&mut upstream, 0, 1).await;
+        let answer = client.frame().await.unwrap();
+        assert_eq!(answer[..4], (correlation - 1).to_be_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_login_of_the_gateways_that_is_refused_ends_only_who_needs_it() {
+    let mut scene = with_own_login(LoginMechanism::Plain).await;
+    let mut bystander = scene.client().await;
+    let mut client = scene.client().await;
+    client.write(&frame(LIST_OFFSETS, 5, 5, b"body")).await;
+    let mut upstream = scene.broker.conversation().await;
+    takes_login(&mut upstream, 58, 0).await;
+    assert_eq!(client.frame().await, None);
+    upstream.ended().await;
+    // Nor is a broker believed that does not know the password.
+    let mut scene = with_own_login(LoginMechanism::ScramSha512).await;
+    let mut client = scene.client().await;
+    client.write(&frame(LIST_OFFSETS, 5, 5, b"body")).await;
+    let mut upstream = scene.broker.conversation().await;
+    let (head, _) = upstream.request().await.unwrap();
+    upstream.answer(head.correlation, &encode(&SaslHandshakeResponse::default(), 1)).await;
+    let (head, body) = upstream.request().await.unwrap();
+    let at = body.windows(2).position(|part| part == b"r=").unwrap();
+    let mut first = body[at..].to_vec();
+    first.extend(b"more,s=c2FsdA==,i=4096");
+    let said = |token: &[u8]| {
+        encode(&SaslAuthenticateResponse::default().with_auth_bytes(token.to_vec().into()), 1)
+    };
+    upstream.answer(head.correlation, &said(&first)).await;
+    let (head, body) = upstream.request().await.unwrap();
+    assert!(body.windows(3).any(|part| part == b",p="));
+    upstream.answer(head.correlation, &said(b"v=c2FsdA==")).await;
+    assert_eq!(client.frame().await, None);
+    upstream.ended().await;
+    let told = bystander.ask(1, &MetadataRequest::default().with_topics(None)).await;
+    assert_eq!(told.topics.len(), 1);
 }

@@ -2,10 +2,12 @@
 //! keys of Kafka's clients are.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Secret;
 use super::keys::Owner;
 use super::settings::Settings;
+use crate::limits;
 use crate::net::tls::StoreKind;
 use crate::net::tls::options::Protocol;
 use crate::net::tls::store::{Password, StoreConfig};
@@ -29,6 +31,9 @@ pub struct UpstreamConfig {
     pub login: Option<UpstreamLogin>,
     /// `shared.identity`: clients may be lent the gateway's own rights.
     pub shared_identity: bool,
+    /// How long an upstream with a client's login is idle before it is asked something, while the client
+    /// is not idle. No key sets it.
+    pub keep_alive: Duration,
 }
 
 impl Default for UpstreamConfig {
@@ -40,6 +45,7 @@ impl Default for UpstreamConfig {
             protocols: Protocol::ALL.to_vec(),
             login: None,
             shared_identity: false,
+            keep_alive: limits::GATEWAY_KEEP_ALIVE,
         }
     }
 }
@@ -114,6 +120,7 @@ impl UpstreamConfig {
             protocols: protocols(settings),
             login,
             shared_identity,
+            keep_alive: limits::GATEWAY_KEEP_ALIVE,
         }
     }
 }

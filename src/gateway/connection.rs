@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,8 @@ pub(super) enum Closed {
     Idle,
     #[error("the client does not read its answers")]
     Stuck,
+    #[error("the upstream does not end its answer")]
+    Unfinished,
 }
 
 /// How a client came in.
@@ -80,6 +83,8 @@ pub(super) struct Link {
     pub visitor: Visitor,
     pub ledger: Ledger,
     pub login: Mutex<Login>,
+    /// The answer to a question of the gateway's own that waits for it.
+    pub own: Mutex<Option<Bytes>>,
     pub closing: CancellationToken,
     moved: Mutex<Instant>,
 }
@@ -126,6 +131,7 @@ pub(super) async fn run(
         visitor,
         ledger: Ledger::default(),
         login: Mutex::default(),
+        own: Mutex::default(),
         closing,
         moved: Mutex::new(Instant::now()),
     };

@@ -1,4 +1,4 @@
-//! One question of the gateway's own to a broker: whole frames, bounded in time and length.
+//! Questions of the gateway's own to a broker: whole frames, bounded in time and length.
 
 use std::io;
 use std::time::Duration;
@@ -9,23 +9,15 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::kafka::wire::frame;
+use crate::kafka::wire::frame as wire;
 use crate::kafka::wire::guard;
 use crate::net::stream::Stream;
 
-const CORRELATION: i32 = 1;
+/// The correlation id of every question of the gateway's own.
+pub(super) const CORRELATION: i32 = 1;
 
-/// Asks, and returns the body of the answer, unchecked.
-///
-/// # Errors
-/// The connection's; `InvalidData` for an answer that is none; `TimedOut`.
-pub(super) async fn ask<R: Encodable>(
-    stream: &mut Stream,
-    key: ApiKey,
-    version: i16,
-    request: &R,
-    (longest, patience): (usize, Duration),
-) -> io::Result<Bytes> {
+/// A whole request.
+pub(super) fn frame<R: Encodable>(key: ApiKey, version: i16, request: &R) -> io::Result<Bytes> {
     let header = RequestHeader::default()
         .with_request_api_key(key as i16)
         .with_request_api_version(version)
@@ -37,12 +29,24 @@ pub(super) async fn ask<R: Encodable>(
     let mut output = BytesMut::with_capacity(content.len() + 4);
     output.put_i32(i32::try_from(content.len()).map_err(io::Error::other)?);
     output.put_slice(&content);
+    Ok(output.freeze())
+}
+
+/// Sends a whole request, and returns its answer from the correlation id on, unchecked.
+///
+/// # Errors
+/// As for [`ask`].
+pub(super) async fn send(
+    stream: &mut Stream,
+    request: &[u8],
+    (longest, patience): (usize, Duration),
+) -> io::Result<Bytes> {
     let exchange = async {
-        stream.write_all(&output).await?;
+        stream.write_all(request).await?;
         stream.flush().await?;
         let mut input = BytesMut::new();
         loop {
-            if let Some(frame) = frame::take(&mut input, longest).map_err(invalid)? {
+            if let Some(frame) = wire::take(&mut input, longest).map_err(invalid)? {
                 return Ok::<Bytes, io::Error>(frame);
             }
             if stream.read_buf(&mut input).await? == 0 {
@@ -50,11 +54,27 @@ pub(super) async fn ask<R: Encodable>(
             }
         }
     };
-    let mut answer =
+    let answer =
         timeout(patience, exchange).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
-    if answer.try_get_i32().map_err(invalid)? != CORRELATION {
+    if answer.clone().try_get_i32().map_err(invalid)? != CORRELATION {
         return Err(invalid("another correlation id than the question's"));
     }
+    Ok(answer)
+}
+
+/// Asks, and returns the body of the answer, unchecked.
+///
+/// # Errors
+/// The connection's; `InvalidData` for an answer that is none; `TimedOut`.
+pub(super) async fn ask<R: Encodable>(
+    stream: &mut Stream,
+    key: ApiKey,
+    version: i16,
+    request: &R,
+    bounds: (usize, Duration),
+) -> io::Result<Bytes> {
+    let mut answer = send(stream, &frame(key, version, request)?, bounds).await?;
+    answer.advance(4);
     if key.response_header_version(version) >= 1 {
         let tagged = guard::skip_tagged_fields(&answer).map_err(invalid)?;
         answer.advance(tagged);

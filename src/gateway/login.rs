@@ -196,6 +196,12 @@ impl Login {
         }
     }
 
+    /// Whether somebody has logged in and no other login is on its way, so that a request of the
+    /// gateway's own may stand between the client's.
+    pub(super) fn is_done(&self) -> bool {
+        self.attempt.is_none() && !matches!(self.who, Who::Nobody)
+    }
+
     /// Whether the login's time is over, so that a broker closes the connection at a request that is
     /// not for another login (`SocketServer.processCompletedReceives`).
     pub(super) fn is_over(&self, now: Instant) -> bool {

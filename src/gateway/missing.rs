@@ -136,7 +136,12 @@ async fn read_znode(core: &Core, name: &str) -> Option<i16> {
 
 /// Asks a broker, which makes the topic if it sees fit.
 async fn ask_broker(core: &Core, listener: usize, name: &str) -> Option<i16> {
-    let (_, mut stream) = upstream::connect(core, listener, None).await.ok()?;
+    // Where the clients log in, brokers take nothing from the gateway: each client asks its own.
+    let wants_login = core.views.load().logins.get(listener).is_none_or(|login| *login);
+    if wants_login && core.own_login(listener).is_none() {
+        return None;
+    }
+    let mut stream = upstream::connect(core, listener, None).await.ok()?.stream;
     let topic = MetadataRequestTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(name.to_owned()))));
     let request = MetadataRequest::default()

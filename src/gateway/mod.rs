@@ -9,7 +9,8 @@
 //! - `connection`: one client; `requests` reads what it asks, `questions` answers what can be
 //!   answered here, `replies` writes what it is owed (`owed`), `upstream` is where the rest goes,
 //!   `rewrite` puts addresses into what comes back.
-//! - `login` follows a client's login to its upstream; `sasl` reads its messages.
+//! - `logins` passes a client's login on; `login` follows it, `sasl` reads its messages. `own_login` is the
+//!   gateway's own, by `scram` or PLAIN.
 //! - `api_versions`: what is offered for the brokers; `missing`: what the image doesn't show;
 //!   `exchange`: questions of the gateway's own.
 //! - `relay`: a port for each broker.
@@ -23,9 +24,11 @@ mod held;
 mod image;
 mod listener;
 mod login;
+mod logins;
 mod metrics;
 mod missing;
 mod owed;
+mod own_login;
 mod produce;
 mod questions;
 mod relay;
@@ -33,6 +36,7 @@ mod replies;
 mod requests;
 mod rewrite;
 mod sasl;
+mod scram;
 mod start;
 mod upstream;
 pub mod view;
@@ -40,6 +44,7 @@ pub mod view;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -57,6 +62,7 @@ use image::Followed;
 pub use image::ImageState;
 use metrics::GatewayMetrics;
 use missing::MissingTopics;
+use own_login::OwnLogin;
 use view::ViewHandle;
 
 /// Why a gateway did not start: one line for the operator.
@@ -70,6 +76,10 @@ struct Core {
     config: GatewayConfig,
     /// TLS towards brokers, where it can be spoken.
     tls: Option<Arc<TlsClient>>,
+    /// The gateway's own login at brokers, if it has one.
+    login: Option<OwnLogin>,
+    /// Whether a broker refused that login when it was last tried.
+    login_refused: AtomicBool,
     views: ViewHandle,
     answers: Answers,
     versions: Versions,
@@ -88,6 +98,8 @@ impl Core {
         let answers = config.authorizer != GatewayAuthorizer::Brokers;
         let rules = Rules::new(&config.refuse_apis, relays, answers);
         Arc::new(Core {
+            login: config.upstream.login.as_ref().map(OwnLogin::new),
+            login_refused: AtomicBool::new(false),
             config,
             tls,
             views: ViewHandle::default(),
@@ -98,6 +110,27 @@ impl Core {
             requests_held: held::budget(),
             answers_held: held::budget(),
         })
+    }
+
+    /// The login that upstreams of a listener's clients have where brokers want one: the gateway's own,
+    /// unless the clients log in themselves.
+    fn own_login(&self, listener: usize) -> Option<&OwnLogin> {
+        let listener = self.config.listeners.get(listener)?;
+        self.login.as_ref().filter(|_| !listener.protocol.has_login())
+    }
+
+    /// Says once that a broker does not take the gateway's login, and once that one does again.
+    fn own_login_went(&self, broker: i32, error: Option<&std::io::Error>) {
+        match error {
+            Some(error) if !self.login_refused.swap(true, Relaxed) => {
+                tracing::error!(broker, %error, "a broker does not take the gateway's own login");
+            }
+            Some(error) => tracing::debug!(broker, %error, "no login of the gateway's own"),
+            None if self.login_refused.swap(false, Relaxed) => {
+                tracing::info!(broker, "the gateway's own login is taken again");
+            }
+            None => {}
+        }
     }
 
     /// Whether clients are told the gateway's addresses.

@@ -42,6 +42,8 @@ pub(super) enum Then {
     Rewrite(Rewrite),
     /// It is read, and passed on.
     Login(Part),
+    /// The gateway asked, not the client. Whether it waits for the answer.
+    Own { kept: bool },
 }
 
 /// What stands first.

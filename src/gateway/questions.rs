@@ -6,6 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
 use kafka_protocol::protocol::Decodable;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use super::answers::{Answer, Question};
 use super::connection::{Closed, Link};
@@ -65,6 +66,10 @@ impl Requests<'_> {
         }
         if !*view.logins.get(visitor.listener)? {
             return Some(self.visitor.clone());
+        }
+        if let Some(own) = core.own_login(visitor.listener) {
+            let principal = visitor.certificate.clone().unwrap_or_else(|| own.principal());
+            return Some(Caller { principal, host: visitor.address.ip() });
         }
         let principal = login.lock().principal()?.clone();
         Some(Caller { principal, host: visitor.address.ip() })
@@ -130,7 +135,9 @@ impl Requests<'_> {
         let then = self.then(key, version, start.version);
         let correlation = Some(start.correlation);
         self.link.ledger.owe(Owed::Upstream(FromUpstream { correlation, then }));
+        self.active = false;
         let Some(upstream) = &mut self.upstream else { return Err(Closed::UpstreamEnded) };
+        upstream.sent = Instant::now();
         let mut head = BytesMut::with_capacity(HEAD);
         head.put_slice(&frame[..LENGTH_BYTES + 2]);
         head.put_i16(version);

@@ -1,9 +1,11 @@
 //! Writes a client's answers in the order of its requests: those made here, and the upstream's.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::connection::{Closed, Link};
 use super::held;
@@ -29,6 +31,7 @@ pub(super) async fn run(link: &Link, client: WriteHalf) -> Result<(), Closed> {
         passing: 0,
         output: Output::default(),
         held: None,
+        until: None,
     };
     replies.run().await
 }
@@ -43,6 +46,8 @@ struct Replies<'a> {
     passing: usize,
     output: Output,
     held: Option<OwnedSemaphorePermit>,
+    /// When the answer that is held must be there.
+    until: Option<Instant>,
 }
 
 /// What is to be done once what is ready is written.
@@ -71,6 +76,7 @@ impl Replies<'_> {
                 Next::Look => {}
                 Next::Hold(length) => {
                     self.held = held::hold(&self.link.core.answers_held, length).await;
+                    self.until = Some(Instant::now() + limits::GATEWAY_HELD_PATIENCE);
                 }
                 Next::Whole(length, what) => self.rewrite(length, what).await?,
                 Next::Wait => {
@@ -127,6 +133,24 @@ impl Replies<'_> {
                             self.passing = LENGTH_BYTES + length;
                             continue;
                         }
+                        Then::Own { kept } => {
+                            if length > limits::GATEWAY_OWN_BYTES_MAX {
+                                return (pass, Next::Fail(Closed::TooLong(length)));
+                            }
+                            let Some(whole) = answer.get(LENGTH_BYTES..LENGTH_BYTES + length)
+                            else {
+                                return (pass, Next::Wait);
+                            };
+                            if pass > 0 {
+                                return (pass, Next::Look);
+                            }
+                            if kept {
+                                *self.link.own.lock() = Some(Bytes::copy_from_slice(whole));
+                            }
+                            self.input.advance(LENGTH_BYTES + length);
+                            self.link.ledger.begun();
+                            continue;
+                        }
                         Then::Login(part) => {
                             if length > limits::GATEWAY_LOGIN_BYTES_MAX {
                                 return (pass, Next::Fail(Closed::TooLong(length)));
@@ -136,7 +160,7 @@ impl Replies<'_> {
                                 return (pass, Next::Wait);
                             };
                             // The client must not have the answer before it is known here who it is.
-                            let now = tokio::time::Instant::now();
+                            let now = Instant::now();
                             if self.link.login.lock().answer(part, whole, now).is_err() {
                                 return (pass, Next::Fail(Closed::Unfollowed));
                             }
@@ -215,6 +239,9 @@ impl Replies<'_> {
             // An error shows as an end.
             length = upstream.read_into(&mut self.input, self.room) => self.got(length.unwrap_or(0)),
             () = ledger.filled() => Ok(()),
+            () = sleep_until(self.until.unwrap_or_else(Instant::now)), if self.until.is_some() => {
+                Err(Closed::Unfinished)
+            }
         }
     }
 
@@ -240,24 +267,30 @@ impl Replies<'_> {
     /// Writes a whole answer with the gateway's addresses in it.
     async fn rewrite(&mut self, length: usize, what: Rewrite) -> Result<(), Closed> {
         self.link.ledger.begun();
+        self.until = None;
         let mut frame = self.input.split_to(LENGTH_BYTES + length).freeze();
         frame.advance(LENGTH_BYTES);
         let answer = self.rewritten(&frame, what).await?;
         drop(frame);
+        // Half of it was for what came.
+        let held = self.held.take();
+        let _held = held.and_then(|mut held| held.split(held.num_permits() / 2));
         let mut head = BytesMut::with_capacity(LENGTH_BYTES);
         head.put_i32(i32::try_from(answer.len()).map_err(|_| Closed::TooLong(answer.len()))?);
         let mut whole = head.chain(answer);
         let idle = self.link.idle_max();
+        let seconds = whole.remaining() / limits::GATEWAY_READ_RATE_MIN;
+        let patience = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
+        let until = Instant::now() + limits::GATEWAY_HELD_PATIENCE + patience;
         while whole.has_remaining() {
-            let written = timeout(idle, self.client.write_buf(&mut whole)).await;
+            let until = Instant::now().checked_add(idle).map_or(until, |idle| until.min(idle));
+            let written = timeout_at(until, self.client.write_buf(&mut whole)).await;
             if written.map_err(|_| Closed::Stuck)?.map_err(Closed::Client)? == 0 {
                 return Err(Closed::Client(std::io::ErrorKind::WriteZero.into()));
             }
             self.link.moved();
         }
-        self.flush().await?;
-        self.held = None;
-        Ok(())
+        self.flush().await
     }
 
     /// The answer with the gateway's addresses. The upstream may know of a broker before the image
@@ -265,9 +298,9 @@ impl Replies<'_> {
     async fn rewritten(&self, frame: &Bytes, what: Rewrite) -> Result<BytesMut, Closed> {
         let Link { core, visitor, .. } = self.link;
         let mut changed = core.views.changed();
-        let deadline = tokio::time::Instant::now() + limits::GATEWAY_SHOWN_PATIENCE;
+        let deadline = Instant::now() + limits::GATEWAY_SHOWN_PATIENCE;
         loop {
-            let late = tokio::time::Instant::now() >= deadline;
+            let late = Instant::now() >= deadline;
             let strangers = if late { Strangers::LeaveOut } else { Strangers::Refuse };
             let view = core.views.load();
             let book = view.addresses.get(visitor.listener).ok_or(Failed::Malformed)?;
@@ -275,7 +308,7 @@ impl Replies<'_> {
                 Ok(answer) => return Ok(answer),
                 Err(Failed::Unknown(broker)) => {
                     tracing::debug!(broker, "an upstream names a broker that has no address here");
-                    let _ = tokio::time::timeout_at(deadline, changed.changed()).await;
+                    let _ = timeout_at(deadline, changed.changed()).await;
                 }
                 Err(failed) => return Err(failed.into()),
             }

@@ -7,20 +7,21 @@
 use bytes::{Buf, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::answers::ANSWERED;
 use super::connection::{Closed, Link};
-use super::login::{self, Frame, Part};
+use super::held::Share;
+use super::login::{self, Frame};
 use super::metrics::{Open, Outcome};
 use super::owed::{FromUpstream, Owed, Then};
+use super::produce;
 use super::rewrite::Rewrite;
-use super::{held, produce, sasl, upstream};
+use super::upstream::{self, Reached};
 use crate::kafka::security::{Caller, Principal};
 use crate::kafka::wire::frame::{BadFrame, LENGTH_BYTES};
 use crate::kafka::wire::guard;
-use crate::kafka::wire::header::{self, Start};
+use crate::kafka::wire::header::Start;
 use crate::limits;
 use crate::net::stream::{ReadHalf, WriteHalf};
 
@@ -31,21 +32,27 @@ pub(super) const HEAD: usize = LENGTH_BYTES + 8;
 pub(super) struct Requests<'a> {
     pub(super) link: &'a Link,
     client: ReadHalf,
-    input: BytesMut,
+    pub(super) input: BytesMut,
     room: usize,
     /// Bytes of the request that is being passed on, which are not read yet.
-    passing: usize,
+    pub(super) passing: usize,
     pub(super) upstream: Option<Upstream>,
-    held: Option<OwnedSemaphorePermit>,
+    held: Option<Share>,
     /// Whether the client has begun a login.
-    logs_in: bool,
+    pub(super) logs_in: bool,
+    /// Whether the client has sent something since the upstream was last sent something.
+    pub(super) active: bool,
     /// Who asks where brokers want no login.
     pub(super) visitor: Caller,
 }
 
 pub(super) struct Upstream {
-    id: i32,
+    pub(super) id: i32,
     pub(super) requests: WriteHalf,
+    /// When the gateway's own login is to be renewed.
+    pub(super) renew: Option<Instant>,
+    /// When something was last sent.
+    pub(super) sent: Instant,
     _open: Open,
 }
 
@@ -55,8 +62,6 @@ enum Next {
     Read,
     /// The client is owed too much already.
     Room,
-    /// The whole request will be held.
-    Hold(usize),
     /// A whole request is there.
     Whole(usize, Start, ApiKey),
     /// What comes now depends on the answer to a `SaslHandshake`.
@@ -78,6 +83,7 @@ impl<'a> Requests<'a> {
             upstream: None,
             held: None,
             logs_in: false,
+            active: false,
             visitor: Caller { principal, host: link.visitor.address.ip() },
         }
     }
@@ -85,6 +91,9 @@ impl<'a> Requests<'a> {
     /// Reads until the client has no more to say, or the gateway stops.
     pub(super) async fn run(&mut self) -> Result<(), Closed> {
         loop {
+            if self.passing == 0 && !self.input.is_empty() {
+                self.renew().await?;
+            }
             let (pass, next) = self.look();
             if pass > 0 {
                 self.pass(pass).await?;
@@ -104,10 +113,6 @@ impl<'a> Requests<'a> {
                     ledger.until(|| login.lock().next_frame() != Frame::Unknown).await;
                 }
                 Next::Token(length, request) => self.login(length, request).await?,
-                Next::Hold(length) => {
-                    self.held = held::hold(&self.link.core.requests_held, length).await;
-                }
-
                 Next::Whole(length, start, key) => {
                     let frame = self.input.split_to(LENGTH_BYTES + length).freeze();
                     let held = self.held.take();
@@ -187,13 +192,18 @@ impl<'a> Requests<'a> {
         }
         let here = key == ApiKey::ApiVersions || answered(core.relays(), key, start.version);
         if here && length <= limits::GATEWAY_QUESTION_BYTES_MAX {
-            if self.held.is_none() && length > limits::GATEWAY_SMALL_BYTES {
-                return Err(Next::Hold(length));
+            let small = length <= limits::GATEWAY_SMALL_BYTES;
+            if !small && key == ApiKey::ApiVersions {
+                return Err(Next::Fail(Closed::TooLong(length)));
             }
-            if input.len() < LENGTH_BYTES + length {
-                return Err(Next::Read);
+            let now = Instant::now();
+            let share = || Share::new(&core.requests_held, now);
+            if small || self.held.get_or_insert_with(share).grow(input.len(), now) {
+                let whole = input.len() >= LENGTH_BYTES + length;
+                return Err(if whole { Next::Whole(length, start, key) } else { Next::Read });
             }
-            return Err(Next::Whole(length, start, key));
+            // Held no longer: the upstream reads it as it comes.
+            self.held = None;
         }
         if key == ApiKey::Produce {
             let content = &input[LENGTH_BYTES..input.len().min(LENGTH_BYTES + length)];
@@ -229,7 +239,7 @@ impl<'a> Requests<'a> {
         if there < LENGTH_BYTES + length {
             return Err(Next::Read);
         }
-        self.logs_in = true;
+        self.logs_in = self.link.core.own_login(self.link.visitor.listener).is_none();
         Err(Next::Token(length, Some((start, key))))
     }
 
@@ -244,47 +254,14 @@ impl<'a> Requests<'a> {
         }
     }
 
-    /// Passes on a part of a login that is there whole: a request, or a token without a header. It may
-    /// hold a password: nothing of it stays here.
-    async fn login(
-        &mut self,
-        length: usize,
-        request: Option<(Start, ApiKey)>,
-    ) -> Result<(), Closed> {
-        let Link { core, ledger, login, .. } = self.link;
-        let mut frame = self.input.split_to(LENGTH_BYTES + length);
-        let (correlation, part) = match request {
-            None => {
-                login.lock().token(frame.get(LENGTH_BYTES..));
-                (None, Part::BareToken)
-            }
-            Some((start, key)) => {
-                let version = start.version;
-                let body = header::body(&frame[LENGTH_BYTES..], key, version)?;
-                let part = if key == ApiKey::SaslHandshake {
-                    login.lock().handshake(version, sasl::mechanism(body));
-                    Part::Handshake
-                } else {
-                    login.lock().token(sasl::token(version, body));
-                    Part::Token { version }
-                };
-                core.metrics.request(key, Outcome::Passed);
-                (Some(start.correlation), part)
-            }
-        };
-        ledger.login();
-        ledger.owe(Owed::Upstream(FromUpstream { correlation, then: Then::Login(part) }));
-        let sent = self.send(&frame).await;
-        frame.fill(0);
-        sent
-    }
-
     /// Sends bytes over an upstream that is opened if it isn't there.
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), Closed> {
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Closed> {
         self.open().await?;
         let Some(upstream) = &mut self.upstream else { return Err(Closed::UpstreamEnded) };
         upstream.requests.write_all(bytes).await.map_err(Closed::Upstream)?;
         upstream.requests.flush().await.map_err(Closed::Upstream)?;
+        upstream.sent = Instant::now();
+        self.active = false;
         self.link.core.metrics.received.increment(bytes.len() as u64);
         Ok(())
     }
@@ -295,6 +272,8 @@ impl<'a> Requests<'a> {
         let Some(upstream) = &mut self.upstream else { return Err(Closed::UpstreamEnded) };
         upstream.requests.write_all(&self.input[..length]).await.map_err(Closed::Upstream)?;
         upstream.requests.flush().await.map_err(Closed::Upstream)?;
+        upstream.sent = Instant::now();
+        self.active = false;
         self.input.advance(length);
         self.link.core.metrics.received.increment(length as u64);
         Ok(())
@@ -310,11 +289,18 @@ impl<'a> Requests<'a> {
         }
         // One that ended with nothing owed makes room for another.
         self.upstream = None;
-        let (id, stream) = upstream::connect(core, visitor.listener, visitor.broker).await?;
+        let Reached { id, stream, renew } =
+            upstream::connect(core, visitor.listener, visitor.broker).await?;
         tracing::debug!(broker = id, "upstream opened");
         let (answers, requests) = stream.into_split();
         ledger.opened(answers);
-        self.upstream = Some(Upstream { id, requests, _open: core.metrics.upstream() });
+        self.upstream = Some(Upstream {
+            id,
+            requests,
+            renew,
+            sent: Instant::now(),
+            _open: core.metrics.upstream(),
+        });
         Ok(id)
     }
 
@@ -325,6 +311,9 @@ impl<'a> Requests<'a> {
         if waiting && self.passing == 0 && closing.is_cancelled() {
             return Ok(false);
         }
+        let held = self.held.as_ref().map(|share| share.until);
+        let keep_alive = self.keep_alive_at();
+        let timer = [held, keep_alive].into_iter().flatten().min();
         tokio::select! {
             biased;
             length = self.client.read_into(&mut self.input, self.room) => {
@@ -337,11 +326,18 @@ impl<'a> Requests<'a> {
                 Ok(true)
             }
             () = closing.cancelled(), if waiting && self.passing == 0 => Ok(false),
+            () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {
+                if timer == keep_alive {
+                    self.keep_alive().await?;
+                }
+                Ok(true)
+            }
         }
     }
 
     fn got(&mut self, length: usize) -> Result<bool, Closed> {
         self.link.moved();
+        self.active = true;
         if length == 0 {
             return if self.input.is_empty() && self.passing == 0 {
                 Ok(false)

@@ -7,12 +7,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::seq::SliceRandom;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::own_login::Line;
 use super::view::View;
-use super::{Core, StartError, metrics};
+use super::{Core, StartError, exchange, metrics};
 use crate::config::gateway_upstream::UpstreamConfig;
 use crate::limits;
 use crate::net;
@@ -57,6 +59,17 @@ pub(super) enum NoUpstream {
     Gone(i32),
     #[error("broker {id} at {host}:{port} can't be reached: {reason}")]
     Unreachable { id: i32, host: String, port: u16, reason: String },
+    #[error("broker {id} does not take the gateway's login: {reason}")]
+    NoLogin { id: i32, reason: String },
+}
+
+/// A connection to a broker.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub id: i32,
+    pub stream: Stream,
+    /// When the gateway's own login on it is to be renewed.
+    pub renew: Option<Instant>,
 }
 
 /// The broker with this id, or, for the bootstrap address, every live broker in random order.
@@ -98,17 +111,18 @@ pub(super) async fn tls(config: &UpstreamConfig) -> Result<Option<Arc<TlsClient>
     tls.map(Some).map_err(|error| StartError(format!("TLS towards brokers: {error}")))
 }
 
-/// Connects to the first of some brokers that can be reached.
+/// Connects to the first of some brokers that can be reached, and logs in where that is the gateway's to
+/// do.
 pub(super) async fn connect(
     core: &Core,
     listener: usize,
     broker: Option<i32>,
-) -> Result<(i32, Stream), NoUpstream> {
+) -> Result<Reached, NoUpstream> {
     let targets = targets(&core.views.load(), listener, broker)?;
     let mut last = NoUpstream::Nobody(String::new());
     for target in targets.into_iter().take(limits::GATEWAY_UPSTREAM_TRIES) {
-        match reach(core, &target, limits::GATEWAY_CONNECT_TIMEOUT).await {
-            Ok(stream) => return Ok((target.id, stream)),
+        match reach_as(core, listener, &target).await {
+            Ok(reached) => return Ok(reached),
             Err(error) => {
                 metrics::upstream_failed(target.id);
                 tracing::debug!(%error, "no upstream");
@@ -117,6 +131,36 @@ pub(super) async fn connect(
         }
     }
     Err(last)
+}
+
+async fn reach_as(core: &Core, listener: usize, target: &Target) -> Result<Reached, NoUpstream> {
+    let mut stream = reach(core, target, limits::GATEWAY_CONNECT_TIMEOUT).await?;
+    let mut renew = None;
+    if let Some(login) = core.own_login(listener).filter(|_| target.wants.login) {
+        let logged_in = login.log_in(&mut Alone(&mut stream)).await;
+        core.own_login_went(target.id, logged_in.as_ref().err());
+        let lifetime = logged_in
+            .map_err(|error| NoUpstream::NoLogin { id: target.id, reason: error.to_string() })?;
+        renew = renew_at(lifetime);
+    }
+    Ok(Reached { id: target.id, stream, renew })
+}
+
+/// When a login that holds for so many milliseconds is to be renewed: as Kafka's clients do, before
+/// its end.
+pub(super) fn renew_at(lifetime_ms: i64) -> Option<Instant> {
+    let lifetime = u64::try_from(lifetime_ms).ok().filter(|lifetime| *lifetime > 0)?;
+    Instant::now().checked_add(Duration::from_millis(lifetime / 10 * 8))
+}
+
+/// A connection on which nobody else asks.
+struct Alone<'a>(&'a mut Stream);
+
+impl Line for Alone<'_> {
+    async fn ask(&mut self, frame: Bytes) -> io::Result<Bytes> {
+        let bounds = (limits::GATEWAY_LOGIN_BYTES_MAX, limits::GATEWAY_EXCHANGE_TIMEOUT);
+        exchange::send(self.0, &frame, bounds).await
+    }
 }
 
 /// Connects to one broker, over TLS where its endpoint has it.
