@@ -60,7 +60,7 @@ def requests(ids):
 
 
 def group(topic):
-    return {0: "found", 100: "unknown ids"}.get(topic["ErrorCode"], "missing")
+    return {0: "found", 29: "not allowed", 100: "unknown ids"}.get(topic["ErrorCode"], "missing")
 
 
 def comparable(answer, relay):

@@ -73,6 +73,8 @@ mod tests {
         configured(lines).unwrap().authorizer
     }
 
+    const CLASS: &str = "authorizer.class.name=kafka.security.authorizer.AclAuthorizer";
+
     #[test]
     fn who_decides() {
         assert_eq!(authorizer(&[]), GatewayAuthorizer::Nobody);
@@ -81,7 +83,6 @@ mod tests {
             let super_users = users.iter().map(|user| Principal::user(user)).collect();
             GatewayAuthorizer::Acls(AclRules { super_users, allow_without_acls })
         };
-        const CLASS: &str = "authorizer.class.name=kafka.security.authorizer.AclAuthorizer";
         assert_eq!(authorizer(&[CLASS]), rules(&[], false));
         let old = "authorizer.class.name=kafka.security.auth.SimpleAclAuthorizer";
         assert_eq!(authorizer(&[old]), rules(&[], false));

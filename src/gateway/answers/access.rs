@@ -25,10 +25,8 @@ impl<'a> Access<'a> {
             GatewayAuthorizer::Brokers => None,
             GatewayAuthorizer::Acls(rules) => {
                 let authority = Authority::new(question.image.acls.as_ref()?, rules, caller);
-                Some(match authority.is_super_user() {
-                    true => Access::Whole,
-                    false => Access::Limited(authority),
-                })
+                let whole = authority.is_super_user();
+                Some(if whole { Access::Whole } else { Access::Limited(authority) })
             }
         }
     }
@@ -80,10 +78,7 @@ impl<'a> Access<'a> {
             Access::Whole => operations::CLUSTER,
             Access::Limited(authority) => {
                 let rights = authority.rights(ResourceType::Cluster, CLUSTER_NAME);
-                match rights.allow(Operation::Describe) {
-                    true => rights.of(operations::CLUSTER),
-                    false => 0,
-                }
+                if rights.allow(Operation::Describe) { rights.of(operations::CLUSTER) } else { 0 }
             }
         }
     }

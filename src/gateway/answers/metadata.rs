@@ -31,10 +31,8 @@ pub(super) fn answer(
         operations: if wants_operations { operations::TOPIC } else { NOT_ASKED },
     };
     let told = |bits: i32| if wants_operations { bits } else { NOT_ASKED };
-    let cluster = match request.include_cluster_authorized_operations {
-        true => access.cluster(),
-        false => NOT_ASKED,
-    };
+    let wants_cluster = request.include_cluster_authorized_operations;
+    let cluster = if wants_cluster { access.cluster() } else { NOT_ASKED };
     let topics = request.topics.as_ref().filter(|topics| version > 0 || !topics.is_empty());
     let Some(topics) = topics else {
         let answer = match access {

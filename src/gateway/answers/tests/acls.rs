@@ -183,7 +183,9 @@ fn who_may_make_topics_is_checked_before_a_broker_is_asked() {
         acl(builder, Literal, ResourceType::Topic, "new", &entries);
     };
     match asked("ANONYMOUS", &request, &by_topic) {
-        Answer::Missing { names, create: true } => assert_eq!(names, ["new"]),
+        Answer::Missing { names, create: true } => {
+            assert_eq!(names, ["new"]);
+        }
         other => panic!("{other:?}"),
     }
     // By the cluster.
@@ -192,7 +194,9 @@ fn who_may_make_topics_is_checked_before_a_broker_is_asked() {
         acl(builder, Literal, ResourceType::Cluster, CLUSTER_NAME, &entries);
     };
     match asked("ANONYMOUS", &request, &by_cluster) {
-        Answer::Missing { names, create: true } => assert_eq!(names, ["new", "__consumer_offsets"]),
+        Answer::Missing { names, create: true } => {
+            assert_eq!(names, ["new", "__consumer_offsets"]);
+        }
         other => panic!("{other:?}"),
     }
     // For anybody else a broker makes it, who must know for whom.
