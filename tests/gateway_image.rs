@@ -5,6 +5,7 @@ mod cluster_support;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster_support::*;
@@ -108,6 +109,83 @@ async fn a_gateway_starts_from_disk_while_the_coordinator_is_away() {
     let same = std::sync::Arc::ptr_eq(&now.topics["kept"], &image.topics["kept"]);
     assert!(same, "what did not change is not built again");
     gateway.shutdown(Duration::from_secs(5)).await;
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn count(&self, text: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(text).count()
+    }
+}
+
+// On one thread, whose log lines are taken.
+#[tokio::test]
+async fn an_outage_is_logged_at_its_start_and_at_its_end() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _taken = tracing::subscriber::set_default(subscriber);
+    let (away, back) = ("coordinator away: serving the last image", "coordinator is back");
+    let dir = tempfile::tempdir().unwrap();
+    let coordinator = coordinator(dir.path(), 0).await;
+    let address = coordinator.client_address().unwrap();
+    let client = client(address).await;
+    make(&client, "/brokers/topics/t", &assignment(1)).await;
+    make_state(&client, "t", 0, &state(0)).await;
+    let proxy = Proxy::start(address).await;
+    let images = ImageHandle::new();
+    let there = Address {
+        connect: proxy.address.to_string(),
+        session_timeout: Duration::from_secs(10),
+        connection_timeout: PATIENCE,
+        ..Address::default()
+    };
+    let _observer = Observer::start(there, None, images.clone(), FollowAcls::No);
+    seen(&images, "a first image", |image| image.version > 0).await;
+    eventually("it is followed", async || images.connected()).await;
+    assert_eq!((log.count(away), log.count(back)), (0, 0));
+
+    // The connection ends; then it goes on and nothing comes any more.
+    for outage in 1..=2 {
+        if outage == 1 {
+            proxy.cut()
+        } else {
+            proxy.freeze(true)
+        }
+        eventually("it is noticed", async || !images.connected()).await;
+        assert!(images.load().topic("t").is_some(), "the last image stays");
+        let path = "/brokers/topics/t/partitions/0/state";
+        client.set_data(path, &state(outage), None).await.unwrap();
+        if outage == 1 {
+            proxy.heal()
+        } else {
+            proxy.freeze(false)
+        }
+        eventually("it is followed again", async || images.connected()).await;
+        let epoch = images.load().topic("t").unwrap().partitions[&0].leader_epoch;
+        assert_eq!(epoch, outage, "what was missed is in the first image after it");
+        // A machine that stands still for seconds makes outages of its own.
+        let said = (log.count(away), log.count(back));
+        assert!(said.0 == said.1 && said.0 >= usize::try_from(outage).unwrap(), "{said:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -221,6 +221,14 @@ impl ClusterImage {
             .count()
     }
 
+    /// Partitions with a replica on a broker that is not alive, of the topics that clients know.
+    pub fn offline_replica_partitions(&self) -> usize {
+        self.visible_topics()
+            .flat_map(|topic| topic.partitions.values())
+            .filter(|partition| partition.replicas.iter().any(|broker| !self.is_alive(*broker)))
+            .count()
+    }
+
     /// Partitions with a replica that is not in sync, of the topics that clients know.
     pub fn under_replicated_partitions(&self) -> usize {
         self.visible_topics()

@@ -20,7 +20,7 @@ use zookeeper_client::{
 use super::acls::directories;
 use super::builder::{ImageBuilder, Problem};
 use super::changes::Changes;
-use super::client::Coordinator;
+use super::client::{Coordinator, SharedSession};
 use super::credentials::ConnectError;
 use super::dirty::Dirty;
 use super::handle::ImageHandle;
@@ -42,11 +42,14 @@ pub enum FollowAcls {
 #[derive(Debug)]
 pub struct Observer {
     task: JoinHandle<()>,
+    session: SharedSession,
 }
 
 impl Drop for Observer {
     fn drop(&mut self) {
         self.task.abort();
+        // Whoever shares it lets it go too, so that it closes.
+        self.session.set(None);
     }
 }
 
@@ -63,7 +66,15 @@ impl Observer {
         crate::telemetry::on_scrape(Box::new(move || {
             metrics.upgrade().iter().for_each(report);
         }));
-        Observer { task: tokio::spawn(follow(coordinator, first, images, acls)) }
+        let session = SharedSession::new(coordinator.acls);
+        let publisher = Publisher::new(coordinator.connect.clone(), images, acls);
+        let task = tokio::spawn(follow(coordinator, first, session.clone(), publisher));
+        Observer { task, session }
+    }
+
+    /// The session that it follows with, for others to read through.
+    pub fn session(&self) -> SharedSession {
+        self.session.clone()
     }
 }
 
@@ -71,11 +82,10 @@ impl Observer {
 async fn follow(
     coordinator: Coordinator,
     mut first: Option<Client>,
-    images: ImageHandle,
-    acls: FollowAcls,
+    session: SharedSession,
+    mut publisher: Publisher,
 ) {
     let mut backoff = limits::SESSION_BACKOFF_MIN;
-    let mut publisher = Publisher::new(coordinator.connect.clone(), images, acls);
     loop {
         let client = match first.take() {
             Some(client) => Ok(client),
@@ -84,7 +94,9 @@ async fn follow(
         match client {
             Ok(client) => {
                 backoff = limits::SESSION_BACKOFF_MIN;
-                let error = follow_session(client, &mut publisher).await;
+                session.set(Some(client.clone()));
+                let error = follow_session(client, &session, &mut publisher).await;
+                session.set(None);
                 tracing::debug!(%error, "observing session ended");
             }
             Err(error) => {
@@ -157,7 +169,7 @@ impl Publisher {
         self.images.set_connected(true);
         self.refused = None;
         if std::mem::take(&mut self.said_away) {
-            tracing::info!(?age, "coordinator is back: the image is current again");
+            tracing::warn!(?age, "coordinator is back: the image is current again");
         }
     }
 
@@ -179,12 +191,12 @@ impl Publisher {
         histogram!("doorkeeper_cluster_image_build_seconds").record(begun.elapsed());
         if std::mem::replace(&mut self.kraft, kraft) != kraft {
             if kraft {
-                tracing::info!(
+                tracing::warn!(
                     "a KRaft controller owns the cluster, which is being migrated: the znodes do \
-                     not tell all of its brokers"
+                     not tell all of its brokers, and a gateway asks them everything"
                 );
             } else {
-                tracing::info!("a broker is the controller again: the znodes tell all");
+                tracing::warn!("a broker is the controller again: the znodes tell all");
             }
         }
         changed_ms
@@ -201,12 +213,17 @@ enum Server {
 }
 
 /// Follows one session, through its reconnects, until it is over.
-async fn follow_session(client: Client, publisher: &mut Publisher) -> Error {
+async fn follow_session(
+    client: Client,
+    session: &SharedSession,
+    publisher: &mut Publisher,
+) -> Error {
     let mut state = client.state_watcher();
     if std::mem::replace(&mut publisher.server, Server::Unknown { cut: 0 }) == Server::Old {
         // The watches end with the connection, and with it the session: the client would set them
         // again, in more bytes than a server takes.
         let error = follow_old(client, &mut state, publisher).await.err();
+        session.set(None);
         let error = error.unwrap_or(Error::ConnectionLoss);
         publisher.lost(&error);
         return error;
@@ -258,7 +275,7 @@ async fn probe(client: &Client, publisher: &mut Publisher) -> Result<(), Error> 
         (server, _) => server,
     };
     if publisher.server == Server::Old && !std::mem::replace(&mut publisher.said_old, true) {
-        tracing::info!(
+        tracing::warn!(
             coordinator = publisher.coordinator,
             "the coordinator is older than ZooKeeper 3.6: its znodes are read one by one, and watched \
              with one-shot watches"
@@ -345,7 +362,7 @@ async fn follow_znodes(
 }
 
 /// How long ago a moment of the coordinator's clock was, zero if that is ahead of ours.
-fn since(milliseconds: i64) -> Duration {
+pub fn since(milliseconds: i64) -> Duration {
     let moment = Duration::from_millis(milliseconds.try_into().unwrap_or_default());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(moment)
@@ -437,5 +454,6 @@ fn report(images: &ImageHandle) {
     set("doorkeeper_cluster_partitions", partitions);
     set("doorkeeper_cluster_leaderless_partitions", image.leaderless_partitions());
     set("doorkeeper_cluster_under_replicated_partitions", image.under_replicated_partitions());
+    set("doorkeeper_cluster_offline_replica_partitions", image.offline_replica_partitions());
     set("doorkeeper_cluster_kraft", usize::from(image.is_owned_by_kraft()));
 }

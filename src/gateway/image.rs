@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::StartError;
 use crate::cluster::ImageHandle;
-use crate::cluster::client::Coordinator;
+use crate::cluster::client::{Coordinator, SharedSession};
 use crate::cluster::image_store::{ImageStore, Keeper};
 use crate::cluster::observer::{FollowAcls, Observer};
 use crate::config::GatewayConfig;
@@ -17,6 +17,7 @@ pub(super) struct Followed {
     observer: Observer,
     keeper: Option<Keeper>,
     age_max: Option<Duration>,
+    asked: Option<&'static str>,
 }
 
 impl Followed {
@@ -44,7 +45,12 @@ impl Followed {
         };
         let observer = Observer::start(coordinator.clone(), None, images.clone(), acls);
         first_image(&images, &coordinator).await;
-        Ok(Followed { images, observer, keeper, age_max: config.image_age_max })
+        let asked = always_asked(config);
+        if let Some(reason) = asked {
+            tracing::warn!("everything is asked of the brokers: {reason}");
+        }
+        report(&images, asked);
+        Ok(Followed { images, observer, keeper, age_max: config.image_age_max, asked })
     }
 
     /// Where the newest image is.
@@ -52,9 +58,14 @@ impl Followed {
         &self.images
     }
 
+    /// The session that the cluster is followed with.
+    pub(super) fn session(&self) -> SharedSession {
+        self.observer.session()
+    }
+
     /// How the image is, for `/readyz`.
     pub(super) fn state(&self) -> ImageState {
-        ImageState { images: self.images.clone(), age_max: self.age_max }
+        ImageState { images: self.images.clone(), age_max: self.age_max, asked: self.asked }
     }
 
     /// Lets the cluster go, and keeps the last image.
@@ -71,6 +82,8 @@ impl Followed {
 pub struct ImageState {
     images: ImageHandle,
     age_max: Option<Duration>,
+    /// Why everything is asked of the brokers, whatever the image says.
+    asked: Option<&'static str>,
 }
 
 impl ImageState {
@@ -89,9 +102,30 @@ impl ImageState {
             return (true, Some(text));
         }
         let kraft = self.images.load().is_owned_by_kraft();
-        let migrating = "a KRaft controller owns the cluster, so the brokers are asked";
-        (true, kraft.then(|| migrating.to_owned()))
+        let migrating = kraft.then_some("a KRaft controller owns the cluster");
+        let asked = migrating.or(self.asked);
+        (true, asked.map(|reason| format!("everything is asked of the brokers: {reason}")))
     }
+}
+
+/// Why no question can be answered here, as the configuration has it.
+fn always_asked(config: &GatewayConfig) -> Option<&'static str> {
+    if config.authorizer == GatewayAuthorizer::Brokers {
+        return Some("authorizer.class.name is one that only they have");
+    }
+    config.principal_upstream.then_some("doorkeeper.gateway.principal=upstream")
+}
+
+/// Has a gauge say, at each scrape, whether everything is asked of the brokers, and why.
+fn report(images: &ImageHandle, asked: Option<&'static str>) {
+    let images = images.downgrade();
+    let gauge = |because: &'static str| metrics::gauge!("doorkeeper_gateway_everything_asked", "because" => because);
+    let (kraft, configured) = (gauge("kraft"), gauge("configuration"));
+    crate::telemetry::on_scrape(Box::new(move || {
+        let Some(images) = images.upgrade() else { return };
+        kraft.set(f64::from(u8::from(images.load().is_owned_by_kraft())));
+        configured.set(f64::from(u8::from(asked.is_some())));
+    }));
 }
 
 /// Waits for the first complete image; says so once if it takes longer than a connection may.
@@ -135,7 +169,7 @@ mod tests {
     use crate::cluster::{ClusterImage, ControllerInfo};
 
     fn state(age_max: Option<Duration>) -> ImageState {
-        ImageState { images: ImageHandle::new(), age_max }
+        ImageState { images: ImageHandle::new(), age_max, asked: None }
     }
 
     #[test]
@@ -170,5 +204,13 @@ mod tests {
         state.images.set_connected(true);
         let (ready, text) = state.report();
         assert!(ready && text.unwrap().contains("KRaft"));
+    }
+
+    #[test]
+    fn what_is_always_asked_is_told() {
+        let asked = ImageState { asked: Some("so it is configured"), ..state(None) };
+        asked.images.set_connected(true);
+        let text = "everything is asked of the brokers: so it is configured".to_owned();
+        assert_eq!(asked.report(), (true, Some(text)));
     }
 }

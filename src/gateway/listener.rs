@@ -39,6 +39,7 @@ impl Door {
             total: core.config.max_connections,
             per_ip: core.config.max_connections_per_ip,
         });
+        core.metrics.connections_max(counts.cap());
         Door { core, counts, tls: tls.into(), stop, connections }
     }
 

@@ -32,6 +32,7 @@ pub(super) struct GatewayMetrics {
     handshakes: [Counter; 2],
     expired: Counter,
     without_port: Gauge,
+    connections_max: Gauge,
 }
 
 impl std::fmt::Debug for GatewayMetrics {
@@ -56,6 +57,7 @@ impl Default for GatewayMetrics {
             ),
             expired: counter!("doorkeeper_gateway_expired_connections_total"),
             without_port: gauge!("doorkeeper_gateway_brokers_without_port"),
+            connections_max: gauge!("doorkeeper_gateway_connections_max"),
         }
     }
 }
@@ -90,6 +92,11 @@ impl GatewayMetrics {
 
     pub(super) fn handshake(&self, completed: bool) {
         self.handshakes[usize::from(!completed)].increment(1);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    pub(super) fn connections_max(&self, cap: usize) {
+        self.connections_max.set(cap as f64);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

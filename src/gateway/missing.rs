@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use zookeeper_client::Error;
 
 use super::{Core, exchange, upstream};
-use crate::cluster::client::{Coordinator, SharedSession};
+use crate::cluster::client::SharedSession;
 use crate::cluster::layout::paths;
 use crate::kafka::wire::{answer_schema, guard};
 use crate::limits;
@@ -35,7 +35,7 @@ struct Found {
 }
 
 /// What is being found out, and what was a moment ago.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct MissingTopics {
     asked: Mutex<HashMap<Question, Arc<OnceCell<Found>>>>,
     session: SharedSession,
@@ -93,6 +93,11 @@ async fn find_one(core: &Arc<Core>, question: Question) -> Option<i16> {
 }
 
 impl MissingTopics {
+    /// Looks topics up through this session, while it is there.
+    pub(super) fn new(session: SharedSession) -> Self {
+        MissingTopics { asked: Mutex::default(), session }
+    }
+
     /// Where the answer is or will be. One that is too old is asked for anew.
     fn cell(&self, question: &Question) -> Arc<OnceCell<Found>> {
         let mut asked = self.asked.lock();
@@ -177,23 +182,4 @@ async fn shown_soon(core: &Core, name: &str) -> bool {
         }
     };
     tokio::time::timeout(limits::GATEWAY_SHOWN_PATIENCE, shown).await.is_ok()
-}
-
-/// Keeps a session for the reads of [`MissingTopics`], for as long as the gateway lives.
-pub(super) async fn keep_session(core: Arc<Core>, coordinator: Coordinator) {
-    let mut backoff = limits::SESSION_BACKOFF_MIN;
-    loop {
-        match coordinator.connect().await {
-            Ok(client) => {
-                backoff = limits::SESSION_BACKOFF_MIN;
-                let mut state = client.state_watcher();
-                core.missing.session.set(Some(client));
-                while !state.changed().await.is_terminated() {}
-                core.missing.session.set(None);
-            }
-            Err(error) => tracing::debug!(%error, "no session to look topics up with"),
-        }
-        tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(limits::SESSION_BACKOFF_MAX);
-    }
 }

@@ -52,6 +52,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::cluster::client::SharedSession;
 use crate::config::GatewayConfig;
 use crate::config::gateway::{GatewayAddresses, GatewayAuthorizer};
 use crate::net;
@@ -93,7 +94,11 @@ struct Core {
 }
 
 impl Core {
-    fn new(config: GatewayConfig, tls: Option<Arc<TlsClient>>) -> Arc<Core> {
+    fn new(
+        config: GatewayConfig,
+        tls: Option<Arc<TlsClient>>,
+        session: SharedSession,
+    ) -> Arc<Core> {
         let relays = config.addresses != GatewayAddresses::Brokers;
         let answers = config.authorizer != GatewayAuthorizer::Brokers;
         let rules = Rules::new(&config.refuse_apis, relays, answers);
@@ -105,7 +110,7 @@ impl Core {
             views: ViewHandle::default(),
             answers: Answers::default(),
             versions: Versions::new(rules),
-            missing: MissingTopics::default(),
+            missing: MissingTopics::new(session),
             metrics: GatewayMetrics::default(),
             requests_held: held::budget(),
             answers_held: held::budget(),

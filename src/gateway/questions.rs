@@ -97,6 +97,7 @@ impl Requests<'_> {
             };
             match core.answers.answer(&question)? {
                 Answer::Reply(reply) => {
+                    view.answered();
                     ledger.owe(Owed::Here { key, start, reply });
                     return Ok(true);
                 }

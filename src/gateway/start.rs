@@ -14,8 +14,7 @@ use super::listener::Door;
 use super::relay::Ports;
 use super::upstream::{self, Wants};
 use super::view::View;
-use super::{Core, Gateway, StartError, api_versions, missing};
-use crate::cluster::client::Coordinator;
+use super::{Core, Gateway, StartError, api_versions};
 use crate::cluster::{ClusterImage, ImageHandle};
 use crate::config::GatewayConfig;
 use crate::config::gateway::GatewayAddresses;
@@ -38,7 +37,7 @@ pub(super) async fn start(config: GatewayConfig) -> Result<Gateway, StartError> 
     let tls = upstream::tls(&config.upstream).await?;
     let image = Followed::start(&config).await?;
 
-    let core = Core::new(config, tls);
+    let core = Core::new(config, tls, image.session());
     let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
     let listening = stop.clone().drop_guard();
     let door = Door::new(core.clone(), listeners_tls, stop.clone(), connections.clone());
@@ -59,7 +58,6 @@ pub(super) async fn start(config: GatewayConfig) -> Result<Gateway, StartError> 
     }
     followers.spawn(follower.run());
     followers.spawn(api_versions::follow(core.clone()));
-    followers.spawn(missing::keep_session(core.clone(), Coordinator::of_gateway(&core.config)));
     for (index, socket) in sockets.into_iter().enumerate() {
         tokio::spawn(door.clone().serve(socket, index, None));
     }
@@ -113,7 +111,7 @@ impl Follower {
         let logins = logins.collect();
         let without = self.ports.as_ref().map_or(0, Ports::without_port);
         self.core.metrics.without_port(without);
-        self.core.views.publish(View { image, addresses, logins });
+        self.core.views.publish(View::new(image, addresses, logins));
     }
 
     /// Says once that brokers want TLS and there is nothing to speak it with.

@@ -66,6 +66,11 @@ impl ConnectionCounts {
         Arc::new(ConnectionCounts { limits, total, per_ip: Mutex::new(HashMap::new()) })
     }
 
+    /// The most connections that there may be at once.
+    pub fn cap(&self) -> usize {
+        self.limits.total
+    }
+
     /// Counts one more connection, or says which cap is reached.
     pub(super) fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<ConnectionPermit, Refusal> {
         let mut per_ip = self.per_ip.lock();

@@ -91,6 +91,11 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Partitions without a live leader in the cluster image.",
     ),
+    gauge(
+        "doorkeeper_cluster_offline_replica_partitions",
+        &[],
+        "Partitions with a replica on a broker that is not alive in the cluster image.",
+    ),
     gauge("doorkeeper_cluster_partitions", &[], "Partitions in the cluster image."),
     gauge("doorkeeper_cluster_topics", &[], "Topics in the cluster image."),
     gauge(
@@ -111,10 +116,25 @@ pub const METRICS: &[Metric] = &[
         "Live brokers that the relay has no port for.",
     ),
     gauge("doorkeeper_gateway_connections", &[], "Open connections of clients to the gateway."),
+    gauge(
+        "doorkeeper_gateway_connections_max",
+        &[],
+        "The most connections of clients that may be open at once.",
+    ),
+    gauge(
+        "doorkeeper_gateway_everything_asked",
+        &["because"],
+        "1 while every question is asked of the brokers, by why: kraft (a KRaft controller owns the cluster), configuration.",
+    ),
     counter(
         "doorkeeper_gateway_expired_connections_total",
         &[],
         "Connections closed at a request after the time of their login was over.",
+    ),
+    histogram(
+        "doorkeeper_gateway_freshness_seconds",
+        &[],
+        "From a znode's change, by the coordinator's clock, to the first answer from an image that shows it.",
     ),
     counter(
         "doorkeeper_gateway_missing_lookups_total",
@@ -165,6 +185,11 @@ pub const METRICS: &[Metric] = &[
     ),
     counter("doorkeeper_kafka_requests_total", &["api"], "Requests of Kafka clients, by API."),
     counter("doorkeeper_kafka_sent_bytes_total", &["api"], "Bytes of answers, by API."),
+    counter(
+        "doorkeeper_listen_overflows_total",
+        &[],
+        "Connections that the kernel dropped because a backlog was full: of all processes in this network namespace.",
+    ),
     counter(
         "doorkeeper_log_appended_bytes_total",
         &[],

@@ -33,6 +33,7 @@ impl ProcessMetrics {
             ("process_open_fds", open_files()),
             ("process_max_fds", max_files()),
             ("process_start_time_seconds", Some(self.started)),
+            ("doorkeeper_listen_overflows_total", listen_overflows()),
         ];
         for (name, value) in values {
             let (Some(value), Some(metric)) = (value, names::find(name)) else { continue };
@@ -75,6 +76,15 @@ fn max_files() -> Option<f64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// `ListenOverflows` of the network namespace: a line of names, then one of their values.
+fn listen_overflows() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/net/netstat").ok()?;
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let at = names.split_ascii_whitespace().position(|name| name == "ListenOverflows")?;
+    values.split_ascii_whitespace().nth(at)?.parse().ok()
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -92,5 +102,6 @@ mod tests {
         assert!(value("process_open_fds") >= 3.0);
         assert!(value("process_max_fds") >= value("process_open_fds"));
         assert!(value("process_start_time_seconds") > 1.7e9);
+        assert!(value("doorkeeper_listen_overflows_total") >= 0.0);
     }
 }

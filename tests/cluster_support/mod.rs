@@ -144,6 +144,7 @@ pub(crate) async fn make_topic(broker: &Broker, name: &str, partitions: i32) {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     open: watch::Sender<bool>,
+    frozen: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -152,12 +153,19 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let open = watch::Sender::new(true);
         let watched = open.subscribe();
+        let frozen = watch::Sender::new(false);
+        let still = frozen.subscribe();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(forward(stream, to, watched.clone()));
+                tokio::spawn(forward(stream, to, watched.clone(), still.clone()));
             }
         });
-        Proxy { address, open }
+        Proxy { address, open, frozen }
+    }
+
+    /// Nothing moves any more, and nothing ends: as where the other side was stopped (`kill -STOP`).
+    pub(crate) fn freeze(&self, frozen: bool) {
+        self.frozen.send_replace(frozen);
     }
 
     /// Every connection ends at once, and new ones end at once too.
@@ -170,14 +178,27 @@ impl Proxy {
     }
 }
 
-async fn forward(mut from: TcpStream, to: SocketAddr, mut open: watch::Receiver<bool>) {
+async fn forward(
+    mut from: TcpStream,
+    to: SocketAddr,
+    mut open: watch::Receiver<bool>,
+    mut frozen: watch::Receiver<bool>,
+) {
     if !*open.borrow_and_update() {
         return;
     }
     let Ok(mut to) = TcpStream::connect(to).await else { return };
-    tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut from, &mut to) => {}
-        _ = open.wait_for(|open| !*open) => {}
+    loop {
+        let mut thaw = frozen.clone();
+        tokio::select! {
+            _ = open.wait_for(|open| !*open) => return,
+            // What the copy holds at this moment is lost with the connection's end.
+            _ = frozen.wait_for(|frozen| *frozen) => {}
+            _ = tokio::io::copy_bidirectional(&mut from, &mut to) => return,
+        }
+        if thaw.wait_for(|frozen| !*frozen).await.is_err() {
+            return;
+        }
     }
 }
 
