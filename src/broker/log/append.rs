@@ -9,12 +9,20 @@ use metrics::{Counter, counter};
 use super::partition::Appender;
 use super::producer_snapshot;
 use super::segment::Segment;
+use super::transactions::{Origin, Verification};
 use super::validate::{ProducedBatch, produced_batch};
 use super::{AppendInfo, AppendOptions, LogConfig, LogError, PartitionLog, TimestampType};
 use crate::kafka::record_batch::{BatchHeader, HEADER_LENGTH, HeaderPatch, patched_header};
 
 static APPENDED_BYTES: LazyLock<Counter> =
     LazyLock::new(|| counter!("doorkeeper_log_appended_bytes_total"));
+
+/// What a control batch says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Marker {
+    pub(super) committed: bool,
+    pub(super) coordinator_epoch: i32,
+}
 
 impl PartitionLog {
     /// Appends one record batch as a producer sent it: checked, given its offsets, written with
@@ -24,8 +32,17 @@ impl PartitionLog {
     /// # Errors
     /// Every refusal of [`LogError`]; nothing of a refused batch is written.
     pub fn append(&self, records: &Bytes, options: &AppendOptions) -> Result<AppendInfo, LogError> {
+        self.append_from(records, options, Origin::Client(Verification::Required(None)))
+    }
+
+    pub(super) fn append_from(
+        &self,
+        records: &Bytes,
+        options: &AppendOptions,
+        origin: Origin,
+    ) -> Result<AppendInfo, LogError> {
         let config = self.config.load();
-        let batch = produced_batch(records, options, &config, &self.name)?;
+        let batch = produced_batch(records, options, &config, origin.is_client(), &self.name)?;
         let records = records.get(..batch.size).unwrap_or_default();
         let mut appender = self.appender.lock();
         if self.is_closed() {
@@ -34,7 +51,7 @@ impl PartitionLog {
         self.check_online()?;
         if batch.header.has_producer_id() {
             let offset = appender.next_offset;
-            let repeated = appender.producers.check(&batch.header, offset, &self.name)?;
+            let repeated = appender.producers.check(&batch.header, offset, &self.name, origin)?;
             if let Some(repeated) = repeated {
                 return Ok(AppendInfo {
                     base_offset: repeated.base_offset(),
@@ -46,8 +63,13 @@ impl PartitionLog {
                     flush_due: appender.flush_due && repeated.last_offset >= self.high_watermark(),
                 });
             }
+        } else if batch.header.is_transactional() {
+            return Err(LogError::InvalidTransactionState(format!(
+                "A transactional record batch without a producer id, in {}",
+                self.name
+            )));
         }
-        let info = self.append_checked(&mut appender, records, &batch, options, &config)?;
+        let info = self.append_checked(&mut appender, records, &batch, options, &config, None)?;
         drop(appender);
         if !info.flush_due {
             self.notify_waiters();
@@ -56,13 +78,15 @@ impl PartitionLog {
         Ok(info)
     }
 
-    fn append_checked(
+    /// Writes a batch that may be appended; `marker` is what it says if it is a control batch.
+    pub(super) fn append_checked(
         &self,
         appender: &mut Appender,
         records: &[u8],
         batch: &ProducedBatch,
         options: &AppendOptions,
         config: &LogConfig,
+        marker: Option<&Marker>,
     ) -> Result<AppendInfo, LogError> {
         let mut header = batch.header;
         let base_offset = appender.next_offset;
@@ -101,15 +125,19 @@ impl PartitionLog {
         }
         index_batch(appender, &active, &header, position, config);
         appender.next_offset = header.next_offset();
-        appender.producers.update(&header);
+        self.log_end_offset.store(appender.next_offset, Ordering::Release);
+        match marker {
+            None => appender.producers.update(&header),
+            Some(marker) => self.end_transaction(appender, &active, &header, marker)?,
+        }
         appender.unflushed = appender.unflushed.saturating_add(i64::from(header.record_count));
         if appender.unflushed >= config.flush_messages {
             appender.flush_due = true;
         }
-        self.log_end_offset.store(appender.next_offset, Ordering::Release);
         if !appender.flush_due {
             active.reveal(active.size());
-            self.high_watermark.store(appender.next_offset, Ordering::Release);
+            let next_offset = appender.next_offset;
+            self.publish(appender, next_offset);
         }
         Ok(AppendInfo {
             base_offset,
@@ -119,6 +147,36 @@ impl PartitionLog {
             duplicate: false,
             flush_due: appender.flush_due,
         })
+    }
+
+    /// Takes note of a marker that is in the log.
+    fn end_transaction(
+        &self,
+        appender: &mut Appender,
+        active: &Segment,
+        header: &BatchHeader,
+        marker: &Marker,
+    ) -> Result<(), LogError> {
+        let ended = appender.producers.end_transaction(header, marker.coordinator_epoch);
+        let Some(ended) = ended else { return Ok(()) };
+        if !marker.committed {
+            let aborted = ended.aborted(appender.producers.stable_after(&ended));
+            if let Err(error) = active.aborted().append(&aborted) {
+                // Readers would take what was aborted for committed: only a start can tell.
+                self.directory.set_offline(&error);
+                return Err(error);
+            }
+        }
+        appender.producers.completed(&ended);
+        Ok(())
+    }
+
+    /// Lets consumers see everything before `high_watermark`, as far as it is decided.
+    pub(super) fn publish(&self, appender: &mut Appender, high_watermark: i64) {
+        appender.producers.passed(high_watermark);
+        let stable = appender.producers.stable_offset(self.log_start_offset(), high_watermark);
+        self.high_watermark.store(high_watermark, Ordering::Release);
+        self.last_stable_offset.store(stable, Ordering::Release);
     }
 
     /// The segment that is appended to.

@@ -57,7 +57,10 @@ pub enum LogError {
     /// A producer that a newer epoch has replaced: `INVALID_PRODUCER_EPOCH`.
     #[error("{0}")]
     InvalidProducerEpoch(String),
-    /// A transactional batch outside of a transaction: `INVALID_TXN_STATE`.
+    /// A transaction coordinator that a newer one has replaced: `TRANSACTION_COORDINATOR_FENCED`.
+    #[error("{0}")]
+    CoordinatorFenced(String),
+    /// A transactional batch outside of a transaction, or another one inside: `INVALID_TXN_STATE`.
     #[error("{0}")]
     InvalidTransactionState(String),
     /// An offset that the log does not hold: `OFFSET_OUT_OF_RANGE`.
@@ -120,6 +123,7 @@ impl LogError {
             LogError::UnsupportedForMessageFormat(_) => ResponseError::UnsupportedForMessageFormat,
             LogError::OutOfOrderSequence(_) => ResponseError::OutOfOrderSequenceNumber,
             LogError::InvalidProducerEpoch(_) => ResponseError::InvalidProducerEpoch,
+            LogError::CoordinatorFenced(_) => ResponseError::TransactionCoordinatorFenced,
             LogError::InvalidTransactionState(_) => ResponseError::InvalidTxnState,
             LogError::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange,
             LogError::InconsistentTopicId(_) => ResponseError::InconsistentTopicId,

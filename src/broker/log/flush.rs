@@ -92,7 +92,7 @@ impl PartitionLog {
                     segment.reveal(active_size);
                 }
             }
-            self.high_watermark.store(target, Ordering::Release);
+            self.publish(&mut appender, target);
             drop(appender);
             self.notify_waiters();
         }

@@ -250,7 +250,9 @@ impl PartitionLog {
         self.check_online()?;
         {
             let appender = self.appender.lock();
-            Self::write_out_indexes(&appender, &self.active_segment())?;
+            let active = self.active_segment();
+            Self::write_out_indexes(&appender, &active)?;
+            active.aborted().sync()?;
             if !is_snapshot_needless(&appender.producers, self) {
                 producer_snapshot::write(
                     &self.path,

@@ -17,6 +17,7 @@ use super::producer_snapshot::{self, snapshot_path};
 use super::producer_state::ProducerStates;
 use super::recovery::recover_segment;
 use super::segment::{SUFFIXES, Segment, segment_path};
+use crate::kafka::record_batch::control_record;
 
 /// What is known of a log before its directory is opened.
 #[derive(Debug, Clone, Copy)]
@@ -146,6 +147,8 @@ struct Loaded {
     next_offset: i64,
     /// Leader epochs of the batches that were checked.
     epochs: Vec<(i32, i64)>,
+    /// The first segment whose transaction index must be made anew.
+    index_from: Option<i64>,
 }
 
 fn load_segments(
@@ -161,7 +164,8 @@ fn load_segments(
             remove_file(&path.join(index))?;
         }
     }
-    let mut loaded = Loaded { segments: Vec::new(), next_offset: 0, epochs: Vec::new() };
+    let mut loaded =
+        Loaded { segments: Vec::new(), next_offset: 0, epochs: Vec::new(), index_from: None };
     let checked_from = if options.clean {
         bases.len()
     } else {
@@ -194,6 +198,9 @@ fn load_segments(
         let recovered = recover_segment(path, base, options.index_interval_bytes)?;
         loaded.next_offset = recovered.next_offset;
         loaded.epochs.extend(recovered.epochs);
+        if recovered.has_markers || has("txnindex") {
+            loaded.index_from.get_or_insert(base);
+        }
         loaded.segments.push(recovered.segment);
         if let Some((bytes, reason)) = recovered.cut {
             let later = bases.get(at + 1..).unwrap_or_default();
@@ -296,7 +303,8 @@ fn load_epochs(
     Ok(epochs)
 }
 
-/// The producers: the newest snapshot that can be read, and the batches behind it.
+/// The producers: the newest snapshot that can be read, and the batches behind it; these also tell
+/// which transactions were aborted in the segments that were recovered.
 fn load_producers(
     path: &Path,
     name: &str,
@@ -317,6 +325,8 @@ fn load_producers(
             if !loaded.segments.iter().any(|segment| segment.base_offset == offset) {
                 remove_file(&file)?;
             }
+        } else if loaded.index_from.is_some_and(|base| offset > base) {
+            // The transactions of a segment are replayed from its start.
         } else if let Some(read) = producer_snapshot::read(&file)? {
             states = read;
             from = offset.max(first);
@@ -334,8 +344,21 @@ fn load_producers(
             break;
         }
         let place = segment.find(from, segment.size())?.map_or(segment.size(), |found| found.0);
+        let mut aborted = Vec::new();
         for batch in segment.batches(place, segment.size())? {
-            states.update(&batch?.1);
+            let (at, header) = batch?;
+            let record = if header.is_control() {
+                // One that can't be understood ends no transaction; its checksum is right.
+                control_record(&header, &segment.batch(at, &header)?).unwrap_or_default()
+            } else {
+                None
+            };
+            if let Some((ended, false)) = states.replay(&header, record) {
+                aborted.push(ended.aborted(states.stable_after(&ended)));
+            }
+        }
+        if loaded.index_from.is_some_and(|base| base <= segment.base_offset) {
+            segment.aborted().replace(&aborted)?;
         }
     }
     Ok(states)

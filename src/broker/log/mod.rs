@@ -2,7 +2,8 @@
 //!
 //! - [`LogDirectories`]: the directories of `log.dirs`: locked, with their `meta.properties`.
 //! - [`LogManager`]: every log of this broker: recovery, creation, deletion, retention, flushes.
-//! - [`PartitionLog`]: one partition: appends, reads, offsets by time and by leader epoch.
+//! - [`PartitionLog`]: one partition: appends, reads, offsets by time and by leader epoch; compaction
+//!   (`cleaner/`); transactions, of which `transactions.rs` says how a coordinator uses them.
 
 mod append;
 mod checkpoint;
@@ -28,6 +29,7 @@ mod startup;
 #[cfg(test)]
 mod tests;
 mod transaction_index;
+mod transactions;
 mod validate;
 
 pub use cleaner::CleanerOptions;
@@ -40,3 +42,4 @@ pub use partition::{
     AppendInfo, AppendOptions, AppendWatch, LogSlice, PartitionLog, ProducerInfo, TimestampedOffset,
 };
 pub use transaction_index::AbortedTransaction;
+pub use transactions::{Origin, TransactionGuard, TransactionMarker, Verification};

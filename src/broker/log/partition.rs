@@ -15,7 +15,7 @@ use super::files::FileSlice;
 use super::leader_epochs::LeaderEpochs;
 use super::producer_state::ProducerStates;
 use super::segment::Segment;
-use super::{LogConfig, LogError};
+use super::{AbortedTransaction, LogConfig, LogError};
 
 /// What an append needs to know besides the batch.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +53,13 @@ pub struct LogSlice {
     pub batches: Option<FileSlice>,
     /// Offset after the last record that consumers may see.
     pub high_watermark: i64,
+    /// Where the first open transaction begins, or the high watermark.
+    pub last_stable_offset: i64,
     /// Offset of the first record.
     pub log_start_offset: i64,
+    /// The aborted transactions that have records in the batches; only looked for by
+    /// [`PartitionLog::locate_committed`].
+    pub aborted: Vec<AbortedTransaction>,
 }
 
 /// An answer of `ListOffsets`.
@@ -103,6 +108,7 @@ pub struct PartitionLog {
     pub(super) log_start_offset: AtomicI64,
     pub(super) log_end_offset: AtomicI64,
     pub(super) high_watermark: AtomicI64,
+    pub(super) last_stable_offset: AtomicI64,
     /// Everything before this offset is on disk.
     pub(super) recovery_point: AtomicI64,
     /// Held by the one flush that runs.
@@ -194,6 +200,7 @@ impl PartitionLog {
         found: super::load::Found,
     ) -> PartitionLog {
         let end = found.appender.next_offset;
+        let stable = found.appender.producers.stable_offset(found.log_start_offset, end);
         let topic_id = OnceLock::new();
         if let Some(id) = found.topic_id {
             let _ = topic_id.set(id);
@@ -211,6 +218,7 @@ impl PartitionLog {
             log_start_offset: AtomicI64::new(found.log_start_offset),
             log_end_offset: AtomicI64::new(end),
             high_watermark: AtomicI64::new(end),
+            last_stable_offset: AtomicI64::new(stable),
             recovery_point: AtomicI64::new(found.recovery_point),
             flushing: Mutex::new(()),
             directory_changed: AtomicBool::new(true),
@@ -280,7 +288,7 @@ impl PartitionLog {
     /// Offset of the first record of a transaction that is still open, or the high watermark: what
     /// lies before is decided.
     pub fn last_stable_offset(&self) -> i64 {
-        self.high_watermark()
+        self.last_stable_offset.load(Ordering::Acquire)
     }
 
     /// Calls `waiter.notify_one()` when records become visible and when the log is deleted, until

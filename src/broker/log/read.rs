@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::partition::ReadPlace;
 use super::segment::Segment;
+use super::transaction_index::aborted_transactions;
 use super::{LogError, LogSlice, PartitionLog, TimestampedOffset};
 use crate::kafka::record_batch::{BatchHeader, for_each_record};
 
@@ -24,11 +25,35 @@ impl PartitionLog {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<LogSlice, LogError> {
+        self.locate_up_to(offset, max_bytes, at_least_one, false)
+    }
+
+    /// The same for readers of what is committed: only what lies below the last stable offset, with
+    /// the transactions whose records do not count.
+    ///
+    /// # Errors
+    /// As [`PartitionLog::locate`].
+    pub fn locate_committed(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<LogSlice, LogError> {
+        self.locate_up_to(offset, max_bytes, at_least_one, true)
+    }
+
+    fn locate_up_to(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+        committed: bool,
+    ) -> Result<LogSlice, LogError> {
         self.check_online()?;
         let mut tries = TRIES;
         loop {
             tries -= 1;
-            match self.locate_once(offset, max_bytes, at_least_one) {
+            match self.locate_once(offset, max_bytes, at_least_one, committed) {
                 // Whoever exchanges segments holds this lock until the new ones are in place.
                 Err(ReadError::Removed) if tries > 0 => drop(self.appender.lock()),
                 Err(ReadError::Removed) => return Err(LogError::Deleted),
@@ -43,23 +68,38 @@ impl PartitionLog {
         offset: i64,
         max_bytes: usize,
         at_least_one: bool,
+        committed: bool,
     ) -> Result<LogSlice, ReadError> {
+        // Before the high watermark, which moves first.
+        let last_stable_offset = self.last_stable_offset();
         let high_watermark = self.high_watermark();
+        let limit = if committed { last_stable_offset } else { high_watermark };
         // Before the start offset, which moves before segments go.
         let segments = self.segments.load();
         let (start, end) = (self.log_start_offset(), self.log_end_offset());
         if offset < start || offset > end {
             return Err(ReadError::Failed(LogError::OffsetOutOfRange { offset, start, end }));
         }
-        let slice = |batches| LogSlice { batches, high_watermark, log_start_offset: start };
-        if offset >= high_watermark || (max_bytes == 0 && !at_least_one) {
-            return Ok(slice(None));
+        let slice = |batches, aborted| LogSlice {
+            batches,
+            high_watermark,
+            last_stable_offset,
+            log_start_offset: start,
+            aborted,
+        };
+        if offset >= limit || (max_bytes == 0 && !at_least_one) {
+            return Ok(slice(None, Vec::new()));
         }
         let after = segments.partition_point(|segment| segment.base_offset <= offset);
         let from = after.saturating_sub(1);
         for segment in segments.get(from..).unwrap_or_default() {
+            if segment.base_offset >= limit {
+                break;
+            }
             let place = self.places.lock().find(segment.id, offset);
-            let found = match segment.locate(offset, place, max_bytes, at_least_one) {
+            let found = segment_end(segment, limit, limit < high_watermark)
+                .and_then(|end| segment.locate(offset, place, end, max_bytes, at_least_one));
+            let found = match found {
                 _ if segment.is_removed() => return Err(ReadError::Removed),
                 Err(error) => return Err(ReadError::Failed(error)),
                 Ok(found) => found,
@@ -73,23 +113,38 @@ impl PartitionLog {
                     };
                     self.places.lock().remember(offset, place);
                 }
-                return Ok(slice(found.batches));
+                let aborted = if committed && found.batches.is_some() {
+                    let aborted = aborted_transactions(&segments, offset, found.next_offset);
+                    if segments.iter().any(|segment| segment.is_removed()) {
+                        return Err(ReadError::Removed);
+                    }
+                    aborted.map_err(ReadError::Failed)?
+                } else {
+                    Vec::new()
+                };
+                return Ok(slice(found.batches, aborted));
             }
         }
-        Ok(slice(None))
+        Ok(slice(None, Vec::new()))
     }
 
-    /// Bytes that a read at `offset` could have now, without reading them; 0 if out of range. An
-    /// estimate, from the nearest index entry, for the `min_bytes` of a Fetch.
-    pub fn available_bytes(&self, offset: i64) -> u64 {
-        if offset < self.log_start_offset() || offset >= self.high_watermark() {
+    /// Bytes that a read at `offset`, of what is `committed` or of all, could have now, without reading
+    /// them; 0 if out of range. An estimate, from the nearest index entry, for the `min_bytes` of a
+    /// Fetch.
+    pub fn available_bytes(&self, offset: i64, committed: bool) -> u64 {
+        let high_watermark = self.high_watermark();
+        let limit = if committed { self.last_stable_offset() } else { high_watermark };
+        if offset < self.log_start_offset() || offset >= limit {
             return 0;
         }
         let segments = self.segments.load();
         let after = segments.partition_point(|segment| segment.base_offset <= offset);
         let mut available = 0;
         for segment in segments.get(after.saturating_sub(1)..).unwrap_or_default() {
-            available += segment.visible();
+            if segment.base_offset >= limit {
+                break;
+            }
+            available += segment_end(segment, limit, limit < high_watermark).unwrap_or(0);
             if segment.base_offset <= offset {
                 let place = self.places.lock().find(segment.id, offset);
                 let before = place.or_else(|| {
@@ -153,6 +208,15 @@ impl PartitionLog {
         }
         if largest < 0 { Ok(None) } else { self.offset_for_timestamp(largest) }
     }
+}
+
+/// Where what may be read of a segment ends; `cut` says that the limit may lie within it.
+fn segment_end(segment: &Segment, limit: i64, cut: bool) -> Result<u64, LogError> {
+    let visible = segment.visible();
+    if !cut {
+        return Ok(visible);
+    }
+    Ok(segment.find(limit, visible)?.map_or(visible, |(place, _)| place))
 }
 
 enum ReadError {

@@ -24,6 +24,8 @@ pub(super) struct Recovered {
     pub(super) next_offset: i64,
     /// Leader epochs that begin in the segment.
     pub(super) epochs: Vec<(i32, i64)>,
+    /// Some transaction ends in it.
+    pub(super) has_markers: bool,
     /// Bytes cut off the end, and why.
     pub(super) cut: Option<(u64, String)>,
 }
@@ -78,6 +80,7 @@ pub(super) fn recover_segment(
         segment,
         next_offset: found.next_offset,
         epochs: found.epochs,
+        has_markers: found.has_markers,
         cut: fault.map(|reason| (length - position, reason)),
     })
 }
@@ -95,6 +98,7 @@ pub(super) struct Entries {
     /// The largest timestamp, and the last offset of the batch with it.
     pub(super) max_timestamp: (i64, i64),
     any: bool,
+    has_markers: bool,
     epochs: Vec<(i32, i64)>,
 }
 
@@ -136,6 +140,7 @@ impl Entries {
         }
         self.since_entry += header.size() as u64;
         self.next_offset = last_offset + 1;
+        self.has_markers |= header.is_control();
         let epoch = header.partition_leader_epoch;
         if epoch >= 0 && self.epochs.last().is_none_or(|last| last.0 < epoch) {
             self.epochs.push((epoch, header.base_offset));

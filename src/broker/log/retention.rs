@@ -39,6 +39,7 @@ impl PartitionLog {
     fn advance_start(&self, appender: &mut Appender, offset: i64) -> Result<(), LogError> {
         if offset > self.log_start_offset() {
             self.log_start_offset.store(offset, Ordering::Release);
+            self.publish(appender, self.high_watermark());
             if appender.epochs.truncate_from_start(offset) {
                 self.write_epochs(&appender.epochs)?;
             }

@@ -184,16 +184,17 @@ impl Segment {
         Ok(())
     }
 
-    /// Whole batches from the one that holds `offset`; of their bytes, only headers are read. `place`
-    /// is where that batch lies, if known. `None` if the segment ends before `offset`.
+    /// Whole batches from the one that holds `offset` and before the place `end`; of their bytes, only
+    /// headers are read. `place` is where that batch lies, if known. `None` if they end before
+    /// `offset`.
     pub(super) fn locate(
         &self,
         offset: i64,
         place: Option<u64>,
+        end: u64,
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Option<SegmentSlice>, LogError> {
-        let end = self.visible();
         let start = match place {
             Some(place) => place,
             None => match self.find(offset, end)? {

@@ -6,10 +6,12 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::LogError;
 use super::files::{LazyFile, read_at, write_at};
-use super::{LogError, PartitionLog};
+use super::segment::Segment;
 
 const ENTRY: usize = 34;
 /// Entries that are read at once.
@@ -86,7 +88,6 @@ impl TransactionIndex {
         Ok(entries)
     }
 
-    #[cfg(test)]
     /// Adds a transaction, whose marker lies behind those of all others.
     pub(super) fn append(&self, transaction: &AbortedTransaction) -> Result<(), LogError> {
         let entries = self.entries()?;
@@ -169,26 +170,20 @@ impl TransactionIndex {
     }
 }
 
-impl PartitionLog {
-    /// The aborted transactions that have a record in `from..to`.
-    ///
-    /// # Errors
-    /// [`LogError::Storage`].
-    pub(super) fn aborted_transactions(
-        &self,
-        from: i64,
-        to: i64,
-    ) -> Result<Vec<AbortedTransaction>, LogError> {
-        let mut found = Vec::new();
-        let segments = self.segments.load();
-        let after = segments.partition_point(|segment| segment.base_offset <= from);
-        for segment in segments.get(after.saturating_sub(1)..).unwrap_or_default() {
-            if segment.aborted().collect(from, to, &mut found)? {
-                break;
-            }
+/// The aborted transactions that have a record in `from..to`, of a log with these segments.
+pub(super) fn aborted_transactions(
+    segments: &[Arc<Segment>],
+    from: i64,
+    to: i64,
+) -> Result<Vec<AbortedTransaction>, LogError> {
+    let mut found = Vec::new();
+    let after = segments.partition_point(|segment| segment.base_offset <= from);
+    for segment in segments.get(after.saturating_sub(1)..).unwrap_or_default() {
+        if segment.aborted().collect(from, to, &mut found)? {
+            break;
         }
-        Ok(found)
     }
+    Ok(found)
 }
 
 #[cfg(test)]

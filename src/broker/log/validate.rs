@@ -26,7 +26,8 @@ pub(super) struct ProducedBatch {
     pub(super) max_timestamp: i64,
 }
 
-/// Checks the record set of one partition as it came from a producer.
+/// Checks the record set of one partition as it came from a producer, or from a coordinator of this
+/// process, which gives no sequence numbers.
 ///
 /// # Errors
 /// The [`LogError`] that says what is wrong; `partition` (`topic-0`) is named in its text.
@@ -34,6 +35,7 @@ pub(super) fn produced_batch(
     records: &[u8],
     options: &AppendOptions,
     config: &LogConfig,
+    from_client: bool,
     partition: &str,
 ) -> Result<ProducedBatch, LogError> {
     let version = options.produce_version;
@@ -79,7 +81,7 @@ pub(super) fn produced_batch(
         )));
     }
     verify_checksum(&header, batch).map_err(|error| corrupt(&error, partition))?;
-    check_header(&header, partition)?;
+    check_header(&header, from_client, partition)?;
     if size > config.segment_bytes as usize {
         return Err(LogError::RecordListTooLarge(format!(
             "Message batch size is {size} bytes in append to partition {partition}, which exceeds \
@@ -114,7 +116,7 @@ fn next_entry(bytes: &[u8]) -> Result<Option<usize>, LogError> {
 }
 
 /// The header's fields against each other.
-fn check_header(header: &BatchHeader, partition: &str) -> Result<(), LogError> {
+fn check_header(header: &BatchHeader, from_client: bool, partition: &str) -> Result<(), LogError> {
     let (last, count) = (header.last_offset_delta, header.record_count);
     if last < 0 {
         return Err(invalid(format!(
@@ -137,16 +139,11 @@ fn check_header(header: &BatchHeader, partition: &str) -> Result<(), LogError> {
             "Clients are not allowed to write control records in topic-partition {partition}."
         )));
     }
-    if header.has_producer_id() && header.base_sequence < 0 {
+    if from_client && header.has_producer_id() && header.base_sequence < 0 {
         return Err(invalid(format!(
             "Invalid sequence number {} in record batch with producerId {} in topic-partition \
              {partition}.",
             header.base_sequence, header.producer_id
-        )));
-    }
-    if header.is_transactional() {
-        return Err(LogError::InvalidTransactionState(format!(
-            "Transactions are not supported, in topic-partition {partition}."
         )));
     }
     Ok(())

@@ -71,7 +71,7 @@ pub async fn handle(context: &RequestContext<'_>, request: FetchRequest) -> Hand
     let mut reading = read_all(context, &request, max_bytes);
     let wait = !reading.answer_now && reading.bytes < min_bytes && !reading.waited.is_empty();
     if wait && Instant::now() < deadline {
-        wait_for(&reading.waited, min_bytes, deadline, context).await;
+        wait_for(&reading.waited, reading.read_committed, min_bytes, deadline, context).await;
         reading = read_all(context, &request, max_bytes);
     }
     FETCHED_BYTES.increment(reading.bytes as u64);
@@ -81,6 +81,7 @@ pub async fn handle(context: &RequestContext<'_>, request: FetchRequest) -> Hand
 /// Waits until `min_bytes` can be read, the time is over or the connection closes.
 async fn wait_for(
     logs: &[(Arc<PartitionLog>, i64)],
+    committed: bool,
     min_bytes: usize,
     deadline: Instant,
     context: &RequestContext<'_>,
@@ -88,7 +89,8 @@ async fn wait_for(
     let arrived = Arc::new(Notify::new());
     let _watches: Vec<_> = logs.iter().map(|(log, _)| log.watch(&arrived)).collect();
     loop {
-        let available: u64 = logs.iter().map(|(log, offset)| log.available_bytes(*offset)).sum();
+        let available: u64 =
+            logs.iter().map(|(log, offset)| log.available_bytes(*offset, committed)).sum();
         let closed = logs.iter().any(|(log, _)| log.is_closed());
         // With a bound of one byte any record will do, and no estimate is needed.
         if closed || (available > 0 && available >= min_bytes as u64) {
@@ -155,16 +157,6 @@ fn read_one(
         manager.led(&topic.topic, index, leader_epoch)
     }?;
     let read_committed = reading.read_committed;
-    let fetched = |high_watermark, log_start_offset, records| FetchedPartition {
-        index,
-        error_code: 0,
-        high_watermark,
-        log_start_offset,
-        diverging_epoch: None,
-        current_leader: None,
-        lists_aborted: read_committed,
-        records,
-    };
     if context.version >= 12 && asked.last_fetched_epoch >= 0 {
         let (epoch, end) = led
             .log
@@ -173,16 +165,29 @@ fn read_one(
             .ok_or(ResponseError::OffsetOutOfRange)?;
         if epoch < asked.last_fetched_epoch || end < offset {
             reading.answer_now = true;
-            let (high, start) = (led.log.high_watermark(), led.log.log_start_offset());
-            let mut diverging = fetched(high, start, Bytes::new().into());
-            diverging.diverging_epoch = Some((epoch, end));
-            return Ok(diverging);
+            return Ok(FetchedPartition {
+                index,
+                error_code: 0,
+                high_watermark: led.log.high_watermark(),
+                last_stable_offset: led.log.last_stable_offset(),
+                log_start_offset: led.log.log_start_offset(),
+                diverging_epoch: Some((epoch, end)),
+                current_leader: None,
+                aborted: read_committed.then(Vec::new),
+                records: Bytes::new().into(),
+            });
         }
     }
     let left = max_bytes.saturating_sub(reading.bytes);
     let most = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
-    let LogSlice { batches, high_watermark, log_start_offset } =
-        led.log.locate(offset, most, reading.bytes == 0).map_err(|error| told(&led.log, &error))?;
+    let at_least_one = reading.bytes == 0;
+    let located = if read_committed {
+        led.log.locate_committed(offset, most, at_least_one)
+    } else {
+        led.log.locate(offset, most, at_least_one)
+    };
+    let LogSlice { batches, high_watermark, last_stable_offset, log_start_offset, aborted } =
+        located.map_err(|error| told(&led.log, &error))?;
     let records = match batches {
         None => Bytes::new().into(),
         Some(slice) if slice.len() < limits::KAFKA_COPY_MAX => {
@@ -193,7 +198,17 @@ fn read_one(
         Some(slice) => Piece::File(slice),
     };
     reading.waited.push((led.log, offset));
-    Ok(fetched(high_watermark, log_start_offset, records))
+    Ok(FetchedPartition {
+        index,
+        error_code: 0,
+        high_watermark,
+        last_stable_offset,
+        log_start_offset,
+        diverging_epoch: None,
+        current_leader: None,
+        aborted: read_committed.then_some(aborted),
+        records,
+    })
 }
 
 /// The code of a failed read; one that is not the client's doing is told to the operator.
@@ -234,10 +249,11 @@ fn refused(
         index,
         error_code: context.error(error),
         high_watermark: -1,
+        last_stable_offset: -1,
         log_start_offset: -1,
         diverging_epoch: None,
         current_leader,
-        lists_aborted: UNREAD.contains(&error),
+        aborted: UNREAD.contains(&error).then(Vec::new),
         records: Bytes::new().into(),
     }
 }

@@ -21,6 +21,8 @@ use crate::broker::log::{PartitionLog, TimestampedOffset};
 /// The versions of this API.
 pub const API: ApiRegistration = ApiRegistration::new(ApiKey::ListOffsets, "ListOffsets", 1, 10);
 
+/// The isolation level of whoever reads what is committed.
+const READ_COMMITTED: i8 = 1;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -32,6 +34,7 @@ const LATEST_TIERED: i64 = -5;
 /// # Errors
 /// In the answer, for each partition; one that is named twice is `INVALID_REQUEST`.
 pub async fn handle(context: &RequestContext<'_>, request: ListOffsetsRequest) -> HandlerResult {
+    let committed = context.version >= 2 && request.isolation_level == READ_COMMITTED;
     let mut seen = HashSet::new();
     let mut twice = HashSet::new();
     for topic in &request.topics {
@@ -49,7 +52,7 @@ pub async fn handle(context: &RequestContext<'_>, request: ListOffsetsRequest) -
             let found = if twice.contains(&(topic.name.clone(), index)) {
                 Err(ResponseError::InvalidRequest)
             } else {
-                find(context, &topic.name, partition).await
+                find(context, &topic.name, partition, committed).await
             };
             let answer = ListOffsetsPartitionResponse::default().with_partition_index(index);
             partitions.push(match found {
@@ -79,6 +82,7 @@ async fn find(
     context: &RequestContext<'_>,
     topic: &str,
     partition: &ListOffsetsPartition,
+    committed: bool,
 ) -> Result<TimestampedOffset, ResponseError> {
     let timestamp = partition.timestamp;
     let since = match timestamp {
@@ -94,15 +98,16 @@ async fn find(
     let known_epoch = if context.version >= 4 { partition.current_leader_epoch } else { -1 };
     let led = context.broker.partitions.led(topic, partition.partition_index, known_epoch)?;
     let LedPartition { log, leader_epoch, .. } = led;
+    let end = if committed { log.last_stable_offset() } else { log.high_watermark() };
     Ok(match timestamp {
-        LATEST => TimestampedOffset { offset: log.high_watermark(), timestamp: -1, leader_epoch },
+        LATEST => TimestampedOffset { offset: end, timestamp: -1, leader_epoch },
         EARLIEST | EARLIEST_LOCAL => {
             let offset = log.log_start_offset();
             let leader_epoch = log.leader_epoch_at(offset).unwrap_or(-1);
             TimestampedOffset { offset, timestamp: -1, leader_epoch }
         }
         LATEST_TIERED => NOTHING,
-        _ => search(log, timestamp).await?.unwrap_or(NOTHING),
+        _ => search(log, timestamp).await?.filter(|found| found.offset < end).unwrap_or(NOTHING),
     })
 }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::leader::NamedLeaders;
 use super::{Piece, Reply};
+use crate::broker::log::AbortedTransaction;
 use crate::limits;
 
 /// The first version with compact lengths and tagged fields.
@@ -25,16 +26,18 @@ pub struct FetchedPartition {
     pub index: i32,
     /// An error code, 0 for none.
     pub error_code: i16,
-    /// The high watermark, which is the last stable offset too; −1 with an error.
+    /// The high watermark, −1 with an error.
     pub high_watermark: i64,
+    /// Where the first open transaction begins, or the high watermark; −1 with an error.
+    pub last_stable_offset: i64,
     /// The log start offset, −1 with an error.
     pub log_start_offset: i64,
     /// The largest epoch that leader and client agree on, and its end (version 12).
     pub diverging_epoch: Option<(i32, i64)>,
     /// Leader and leader epoch, where the client asked the wrong broker (version 12).
     pub current_leader: Option<(i32, i32)>,
-    /// Whether the list of aborted transactions, which is empty, is there, or null in its place.
-    pub lists_aborted: bool,
+    /// The aborted transactions that have records in the batches; `None` is null.
+    pub aborted: Option<Vec<AbortedTransaction>>,
     /// Record batches: in memory where they are short.
     pub records: Piece,
 }
@@ -108,14 +111,20 @@ impl Body {
         self.open.put_i32(partition.index);
         self.open.put_i16(partition.error_code);
         self.open.put_i64(partition.high_watermark);
-        self.open.put_i64(partition.high_watermark); // last stable offset
+        self.open.put_i64(partition.last_stable_offset);
         if self.version >= 5 {
             self.open.put_i64(partition.log_start_offset);
         }
-        if partition.lists_aborted {
-            self.count(0); // aborted transactions
-        } else {
-            self.null();
+        match &partition.aborted {
+            Some(aborted) => {
+                self.count(aborted.len());
+                for transaction in aborted {
+                    self.open.put_i64(transaction.producer_id);
+                    self.open.put_i64(transaction.first_offset);
+                    self.no_tags();
+                }
+            }
+            None => self.null(),
         }
         if self.version >= 11 {
             self.open.put_i32(-1); // preferred read replica
@@ -251,10 +260,20 @@ mod tests {
             index,
             error_code,
             high_watermark: 100,
+            last_stable_offset: 90,
             log_start_offset: 7,
             diverging_epoch: (index == 1).then_some((3, 55)),
             current_leader,
-            lists_aborted: index == 2,
+            aborted: match index {
+                1 => Some(vec![AbortedTransaction {
+                    first_offset: 12,
+                    producer_id: 77,
+                    last_offset: 20,
+                    last_stable_offset: 21,
+                }]),
+                2 => Some(Vec::new()),
+                _ => None,
+            },
             records: Bytes::from(vec![9; length]).into(),
         };
         let topics = vec![
@@ -295,11 +314,13 @@ mod tests {
             assert_eq!(&*topic.topic, "one");
         }
         let aborted = |index: usize| topic.partitions[index].aborted_transactions.as_ref();
-        assert_eq!((aborted(0), aborted(1)), (None, None));
+        assert_eq!(aborted(0), None);
+        let one = &aborted(1).unwrap()[0];
+        assert_eq!((one.producer_id.0, one.first_offset), (77, 12));
         assert_eq!(aborted(2), Some(&Vec::new()));
         let second = &topic.partitions[1];
         assert_eq!((second.partition_index, second.error_code), (1, 6));
-        assert_eq!((second.high_watermark, second.last_stable_offset), (100, 100));
+        assert_eq!((second.high_watermark, second.last_stable_offset), (100, 90));
         assert_eq!(second.log_start_offset, if version >= 5 { 7 } else { -1 });
         assert_eq!(second.preferred_read_replica, BrokerId(-1));
         assert_eq!(second.records.as_ref().map(Bytes::len), Some(length));

@@ -20,7 +20,7 @@ use crate::broker::log::index::{OffsetIndex, TimeIndex};
 use crate::broker::log::load::remove_file;
 use crate::broker::log::recovery::Entries;
 use crate::broker::log::segment::{SUFFIXES, Segment};
-use crate::broker::log::transaction_index::TransactionIndex;
+use crate::broker::log::transaction_index::{TransactionIndex, aborted_transactions};
 use crate::broker::log::{LogConfig, LogError, PartitionLog};
 use crate::kafka::record_batch::{BatchHeader, control_record, for_each_keyed_record};
 
@@ -132,7 +132,7 @@ impl<'a> Cleaning<'a> {
         let mut map =
             OffsetMap::new(options.dedupe_buffer_bytes, options.dedupe_load_factor, records);
         let mut transactions = Transactions::default();
-        transactions.expect(self.log.aborted_transactions(start, end)?);
+        transactions.expect(aborted_transactions(&self.log.segments.load(), start, end)?);
         for (at, segment) in segments.iter().enumerate() {
             if !self.map_segment(segment, start, &mut map, &mut transactions)? {
                 return Ok(map);
@@ -236,7 +236,9 @@ impl<'a> Cleaning<'a> {
         transactions.kept.clear();
         for segment in group {
             let end = self.log.end_of(segment);
-            transactions.expect(self.log.aborted_transactions(segment.base_offset, end)?);
+            let aborted =
+                aborted_transactions(&self.log.segments.load(), segment.base_offset, end)?;
+            transactions.expect(aborted);
             let mut batches = SegmentBatches::new(segment, 0, self.options.io_buffer_bytes)?;
             loop {
                 self.check()?;

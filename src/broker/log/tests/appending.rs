@@ -46,8 +46,8 @@ fn a_read_takes_whole_batches_within_its_bound() {
         let read = log.read(0, bound, at_least_one).unwrap();
         assert_eq!(read.bytes.len(), batches * one, "{bound}, {at_least_one}");
     }
-    assert_eq!(log.available_bytes(0), 3 * one as u64);
-    assert_eq!(log.available_bytes(6), 0);
+    assert_eq!(log.available_bytes(0, false), 3 * one as u64);
+    assert_eq!(log.available_bytes(6, false), 0);
 }
 
 #[test]

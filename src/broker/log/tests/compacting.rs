@@ -11,7 +11,7 @@ use crate::broker::log::cleaner::{CleanError, dirty, swap};
 use crate::kafka::record_batch::Compression;
 use crate::kafka::record_batch::testing::{StoredRecord, stored_records};
 
-fn compacted() -> LogConfig {
+pub(super) fn compacted() -> LogConfig {
     LogConfig {
         cleanup_compact: true,
         cleanup_delete: false,
@@ -22,7 +22,7 @@ fn compacted() -> LogConfig {
 }
 
 /// A batch of keys with their values; no value is a tombstone.
-fn keyed(at: i64, records: &[(&str, Option<&[u8]>)]) -> TestBatch {
+pub(super) fn keyed(at: i64, records: &[(&str, Option<&[u8]>)]) -> TestBatch {
     let mut batch = TestBatch::of(at, &[]);
     batch.records = records
         .iter()
@@ -52,7 +52,7 @@ fn records(log: &PartitionLog) -> Vec<StoredRecord> {
 }
 
 /// What a reader that keeps the newest value of each key has in the end.
-fn state(records: &[StoredRecord]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+pub(super) fn state(records: &[StoredRecord]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut state = BTreeMap::new();
     for record in records {
         let key = record.key.clone().unwrap();

@@ -6,6 +6,7 @@ mod managing;
 mod model;
 mod recovering;
 mod retaining;
+mod transacting;
 
 use std::path::Path;
 use std::sync::Arc;
