@@ -86,7 +86,7 @@ impl PartitionLog {
         batch: &ProducedBatch,
         options: &AppendOptions,
         config: &LogConfig,
-        marker: Option<&Marker>,
+        marker: Option<Marker>,
     ) -> Result<AppendInfo, LogError> {
         let mut header = batch.header;
         let base_offset = appender.next_offset;
@@ -155,7 +155,7 @@ impl PartitionLog {
         appender: &mut Appender,
         active: &Segment,
         header: &BatchHeader,
-        marker: &Marker,
+        marker: Marker,
     ) -> Result<(), LogError> {
         let ended = appender.producers.end_transaction(header, marker.coordinator_epoch);
         let Some(ended) = ended else { return Ok(()) };

@@ -268,16 +268,12 @@ impl ProducerStates {
         batch: &BatchHeader,
         record: Option<ControlRecord>,
     ) -> Option<(Ended, bool)> {
-        match record {
-            Some(ControlRecord::EndTransaction { committed, coordinator_epoch }) => {
-                let ended = self.end_transaction(batch, coordinator_epoch)?;
-                Some((ended, committed))
-            }
-            _ => {
-                self.update(batch);
-                None
-            }
+        if let Some(ControlRecord::EndTransaction { committed, coordinator_epoch }) = record {
+            let ended = self.end_transaction(batch, coordinator_epoch)?;
+            return Some((ended, committed));
         }
+        self.update(batch);
+        None
     }
 
     /// Takes note of a marker that is in the log; answers the transaction that it ended, if one was

@@ -135,7 +135,7 @@ impl PartitionLog {
         let offset = appender.next_offset;
         appender.producers.check_marker(marker, offset, &self.name)?;
         let info =
-            self.append_checked(&mut appender, &batch, &produced, options, &config, Some(&ends))?;
+            self.append_checked(&mut appender, &batch, &produced, options, &config, Some(ends))?;
         drop(appender);
         if !info.flush_due {
             self.notify_waiters();
