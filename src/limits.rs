@@ -5,8 +5,9 @@ use std::time::Duration;
 /// Connections of one listener, however high the configuration sets its own cap.
 pub const CONNECTIONS_MAX: usize = 100_000;
 
-/// Connections that wait in the kernel for an accept. Linux lowers it to `net.core.somaxconn`.
-pub const LISTEN_BACKLOG: i32 = 1_024;
+/// Connections that wait in the kernel for an accept: room for a storm of clients. Linux lowers it to
+/// `net.core.somaxconn`, 4,096 unless it is set.
+pub const LISTEN_BACKLOG: i32 = 16_384;
 
 /// The first pause of an accept loop that ran out of file descriptors or memory.
 pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(5);
@@ -357,6 +358,15 @@ pub const GATEWAY_READ_MIN: usize = READ_KEPT_BYTES;
 
 /// The most room that it reads into where much comes.
 pub const GATEWAY_READ_MAX: usize = 128 << 10;
+
+/// Of an answer that is passed on, so many bytes or more that are still to come are left to the kernel.
+pub const GATEWAY_SPLICE_MIN: usize = 64 << 10;
+
+/// Bytes of one connection that the kernel passes on while others wait for their thread.
+pub const GATEWAY_SPLICE_BYTES: usize = 1 << 20;
+
+/// Answers that are left to the kernel at the same time: each takes a pipe, which is two open files.
+pub const GATEWAY_PIPES_MAX: usize = 256;
 
 /// The longest request that a gateway reads whole to answer it; a longer one is passed on.
 pub const GATEWAY_QUESTION_BYTES_MAX: usize = 16 << 20;

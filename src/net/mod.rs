@@ -6,6 +6,7 @@ pub mod network;
 mod permit;
 pub mod proxy_protocol;
 mod serve;
+pub mod splice;
 pub mod stream;
 pub mod tls;
 
