@@ -1,16 +1,21 @@
 //! Proxies that the relay is compared with: HAProxy in TCP mode, and Kroxylicious.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use socket2::{Domain, Socket, Type};
 
 use crate::options::Options;
 
 /// Connections that HAProxy may have: more than any row has.
 const HAPROXY_CONNECTIONS: usize = 6_000;
+
+/// Where the ports of a proxy are looked for.
+const FIRST_PORT: u16 = 20_000;
+const LAST_PORT: u16 = 32_000;
 
 /// Which one, and how it is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,21 +50,19 @@ impl Proxy {
         }
     }
 
-    /// The port that it can listen on, which nobody does at the moment.
+    /// A port that it can listen on, which nobody uses at the moment. Kroxylicious takes three more
+    /// behind it, one for each broker: they are below those that the kernel gives to connections.
     pub fn free_port(self) -> Result<u16> {
-        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-        loop {
-            let first = bind(0)?;
-            let port = first.local_addr()?.port();
-            // Kroxylicious takes one for each broker behind the one that it is bootstrapped from.
-            let others = if self == Proxy::Kroxylicious { 1..=3 } else { 0..=0 };
-            if others
-                .filter(|number| *number > 0)
-                .all(|number| port.checked_add(number).is_some_and(|port| bind(port).is_ok()))
-            {
-                return Ok(port);
-            }
-        }
+        let bind = |port: u16| -> Result<Socket> {
+            // Without SO_REUSEADDR, as not every proxy sets it.
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+            Ok(socket)
+        };
+        let first = FIRST_PORT + u16::try_from(std::process::id() % 1_000)?;
+        let mut candidates = (first..LAST_PORT).step_by(4);
+        let free = |port: &u16| (*port..*port + 4).all(|port| bind(port).is_ok());
+        candidates.find(free).context("no four free ports in a row")
     }
 
     /// The command that runs it in `folder`, in front of the broker at `broker`.

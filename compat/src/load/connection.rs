@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -21,7 +22,7 @@ const EINPROGRESS: i32 = 115;
 /// How long opening and closing wait for the server each time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Connections from one source address at most, so that none runs out of ports.
+/// Connections from one source address: the ports of those that ended are taken for a while.
 const PER_SOURCE: usize = 4_000;
 
 /// A non-blocking connection with its requests in flight.
@@ -57,7 +58,7 @@ impl Connection {
 
     /// A connection that is only being made: it is writable when it is there, or has failed.
     pub(super) fn connecting(address: SocketAddr, index: usize, poll: &Poll) -> Result<Self> {
-        let socket = socket(address, index)?;
+        let socket = socket(address)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(EINPROGRESS) => return Err(error.into()),
@@ -212,12 +213,14 @@ impl Connection {
     }
 }
 
-/// A socket towards `address`; where there are many connections, from one of several loopback addresses.
-fn socket(address: SocketAddr, index: usize) -> Result<Socket> {
+/// A socket towards `address`; every few thousand are from another loopback address.
+fn socket(address: SocketAddr) -> Result<Socket> {
+    static SOCKETS: AtomicUsize = AtomicUsize::new(0);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    let source = index / PER_SOURCE;
-    if source > 0 && address.ip().is_loopback() && address.is_ipv4() {
-        let source = Ipv4Addr::new(127, 0, 1, u8::try_from(source)?);
+    if address.ip().is_loopback() && address.is_ipv4() {
+        let source = SOCKETS.fetch_add(1, Ordering::Relaxed) / PER_SOURCE;
+        let [low, middle, ..] = source.to_le_bytes();
+        let source = Ipv4Addr::new(127, 1, middle, low);
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     socket.set_tcp_nodelay(true)?;
@@ -230,7 +233,7 @@ pub(super) fn open<C: Conversation>(
     index: usize,
     conversation: &mut C,
 ) -> Result<TcpStream> {
-    let socket = socket(address, index)?;
+    let socket = socket(address)?;
     socket.connect(&address.into())?;
     let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -152,6 +152,7 @@ fn row(bench: &mut Bench, broker: &Server, pair: &Pair, proxy: Proxy, kind: &Kin
     let measured = bench.native_row(&native, pair, |server, extent| -> Result<Measured> {
         let address = server.kafka.unwrap_or(server.zookeeper);
         let load = Load { address, pid: server.pid(), connections, in_flight };
+        let extent = settled(extent, connections);
         if let Some(bytes) = kind.fetch {
             return run_load(load, extent, &mut Fetch::new(&topic.name, connections, bytes)?);
         }
@@ -164,6 +165,13 @@ fn row(bench: &mut Bench, broker: &Server, pair: &Pair, proxy: Proxy, kind: &Kin
     });
     topic.remove(broker)?;
     measured
+}
+
+/// Many connections take a while until all of them are passed on.
+fn settled(extent: Extent, connections: usize) -> Extent {
+    let (warm_up, measured) = extent.times();
+    let least = Duration::from_millis(u64::try_from(connections).unwrap_or_default());
+    Extent::Time { warm_up: warm_up.max(least), measured }
 }
 
 /// A topic of the broker, with a partition for each connection.
