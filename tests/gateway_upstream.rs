@@ -162,6 +162,50 @@ async fn an_upstream_that_ends_in_the_middle_of_an_answer_ends_its_client() {
 }
 
 #[tokio::test]
+async fn long_answers_pass_whole_between_short_ones() {
+    let mut scene = Scene::new().await;
+    let (mut client, mut upstream) = scene.meet(1).await;
+    let mut more = frame(LIST_OFFSETS, 5, 2, b"second").to_vec();
+    more.extend(frame(ApiKey::ApiVersions as i16, 0, 3, b""));
+    more.extend(frame(LIST_OFFSETS, 5, 4, b"third"));
+    client.write(&more).await;
+    upstream.request().await.unwrap();
+    upstream.request().await.unwrap();
+    let long: Vec<u8> = (0_u8..251).cycle().take(20 << 20).collect();
+    let answering = async {
+        upstream.answer(1, &long).await;
+        upstream.answer(2, b"short").await;
+        upstream.answer(4, &long[1..100_000]).await;
+    };
+    let reading = async {
+        let (correlation, body) = answer(&mut client).await;
+        assert!((correlation, &body) == (1, &long), "{} bytes", body.len());
+        assert_eq!(answer(&mut client).await, (2, b"short".to_vec()));
+        assert_eq!(answer(&mut client).await.0, 3);
+        let (correlation, body) = answer(&mut client).await;
+        assert!(correlation == 4 && body == long[1..100_000]);
+    };
+    tokio::join!(answering, reading);
+}
+
+#[tokio::test]
+async fn an_upstream_that_ends_in_the_middle_of_a_long_answer_ends_its_client() {
+    let mut scene = Scene::new().await;
+    let (mut client, mut upstream) = scene.meet(1).await;
+    let mut begun = vec![0, 0x50, 0, 0, 0, 0, 0, 1];
+    begun.resize(1 << 20, 9);
+    let answering = async {
+        upstream.stream.write_all(&begun).await.unwrap();
+        drop(upstream);
+    };
+    let mut rest = Vec::new();
+    let reading = async { in_time(client.stream.read_to_end(&mut rest)).await };
+    let ((), read) = tokio::join!(answering, reading);
+    read.unwrap();
+    assert!(begun.starts_with(&rest), "nothing is made up: {} bytes", rest.len());
+}
+
+#[tokio::test]
 async fn wrong_answers_end_the_connection_and_nothing_else() {
     let mut scene = Scene::new().await;
     let (mut bystander, mut their_upstream) = scene.meet(77).await;
