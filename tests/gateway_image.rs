@@ -106,7 +106,7 @@ async fn a_gateway_starts_from_disk_while_the_coordinator_is_away() {
     };
     eventually("the image is current again", current).await;
     let now = gateway.views().load().image.clone();
-    let same = std::sync::Arc::ptr_eq(&now.topics["kept"], &image.topics["kept"]);
+    let same = Arc::ptr_eq(&now.topics["kept"], &image.topics["kept"]);
     assert!(same, "what did not change is not built again");
     gateway.shutdown(Duration::from_secs(5)).await;
 }
