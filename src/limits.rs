@@ -377,6 +377,12 @@ pub const GATEWAY_SMALL_BYTES: usize = 64 << 10;
 /// The longest answer of an upstream that is rewritten.
 pub const GATEWAY_ANSWER_BYTES_MAX: usize = 100 << 20;
 
+/// The longest answer to `Metadata` that a page of `DescribeTopicPartitions` is made of.
+pub const GATEWAY_DESCRIBED_BYTES_MAX: usize = 16 << 20;
+
+/// How often the bytes of such an answer are in memory, decoded.
+pub const GATEWAY_DECODED_COPIES: usize = 10;
+
 /// Bytes of whole requests, and as many of whole answers, that a gateway holds.
 pub const GATEWAY_HELD_BYTES_MAX: usize = 256 << 20;
 
@@ -431,6 +437,8 @@ pub const GATEWAY_SHOWN_PATIENCE: Duration = Duration::from_secs(1);
 pub const GATEWAY_PORT_RETRY: Duration = Duration::from_secs(10);
 
 const _: () = assert!(GATEWAY_KEEP_ALIVE.as_secs() < 200);
+const _: () =
+    assert!(GATEWAY_DECODED_COPIES * GATEWAY_DESCRIBED_BYTES_MAX <= GATEWAY_HELD_BYTES_MAX);
 const _: () = assert!(2 * GATEWAY_ANSWER_BYTES_MAX <= GATEWAY_HELD_BYTES_MAX);
 const _: () = assert!(GATEWAY_QUESTION_BYTES_MAX <= GATEWAY_HELD_BYTES_MAX);
 const _: () = assert!(ACCEPT_BACKOFF_MIN.as_millis() < ACCEPT_BACKOFF_MAX.as_millis());

@@ -6,10 +6,19 @@ mod gateway_support;
 mod kafka_support;
 
 use bytes::{BufMut, BytesMut};
+use doorkeeper::config::GatewayConfig;
 use doorkeeper::gateway::Gateway;
-use gateway_support::{Conversation, Played, Stage, address, config, in_time, start};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, MetadataRequest};
-use kafka_support::{Client, frame, text};
+use gateway_support::{
+    Conversation, Played, Stage, address, config, eventually, in_time, relay, start,
+};
+use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, DescribeTopicPartitionsRequest, MetadataRequest, MetadataResponse,
+};
+use kafka_support::{Client, frame, text, topic_name};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LIST_OFFSETS: i16 = ApiKey::ListOffsets as i16;
@@ -26,7 +35,7 @@ impl Scene {
         Scene::with(|_| {}).await
     }
 
-    async fn with(change: impl FnOnce(&mut doorkeeper::config::GatewayConfig)) -> Scene {
+    async fn with(change: impl FnOnce(&mut GatewayConfig)) -> Scene {
         let stage = Stage::new().await;
         let broker = Played::new().await;
         stage.register(1, broker.address).await;
@@ -374,4 +383,56 @@ async fn limits_count_all_connections_and_idle_ones_end() {
     .await;
     let mut silent = scene.client().await;
     assert_eq!(silent.frame().await, None);
+}
+
+#[tokio::test]
+async fn a_broker_without_describe_topic_partitions_is_asked_for_metadata() {
+    let stage = Stage::new().await;
+    let mut broker = Played::new().await;
+    stage.register(1, broker.address).await;
+    stage.topic("t", 1).await;
+    // Who asks is not known here: everything is asked of the broker.
+    let gateway =
+        start(GatewayConfig { principal_upstream: true, ..relay(&stage.connect()) }).await;
+    let mut client = Client::connect(address(&gateway)).await;
+    let offered = eventually(async || {
+        let offered = client.ask(0, &ApiVersionsRequest::default()).await;
+        offered.api_keys.iter().any(|api| api.api_key == LIST_OFFSETS).then_some(offered)
+    })
+    .await;
+    let describe = ApiKey::DescribeTopicPartitions as i16;
+    assert!(offered.api_keys.iter().any(|api| api.api_key == describe));
+    let partition = |index| MetadataResponsePartition::default().with_partition_index(index);
+    let topic = MetadataResponseTopic::default()
+        .with_name(Some(topic_name("t")))
+        .with_topic_authorized_operations(9)
+        .with_partitions(vec![partition(2), partition(0), partition(1)]);
+    let metadata = MetadataResponse::default().with_topics(vec![topic]);
+    let request = DescribeTopicPartitionsRequest::default()
+        .with_topics(vec![TopicRequest::default().with_name(topic_name("t"))])
+        .with_response_partition_limit(2);
+    let correlation = client.send(0, &request).await;
+    let mut upstream = broker.conversation().await;
+    for times in 1..=2 {
+        let (head, body) = upstream.request().await.unwrap();
+        assert_eq!((head.key, head.version), (ApiKey::Metadata as i16, 12), "{times}");
+        assert!(body.starts_with(b"\x00\x04test"), "by the client's own name");
+        let mut answer = vec![0];
+        answer.extend(kafka_support::encode(&metadata, 12));
+        upstream.answer(head.correlation, &answer).await;
+        if times == 1 {
+            let page = client.answer::<DescribeTopicPartitionsRequest>(0, correlation).await;
+            let told: Vec<i32> =
+                page.topics[0].partitions.iter().map(|found| found.partition_index).collect();
+            assert_eq!((told, page.topics[0].topic_authorized_operations), (vec![0, 1], 9));
+            assert_eq!(page.next_cursor.unwrap().partition_index, 2);
+            client.send(0, &request).await;
+        }
+    }
+    // An answer that is none ends the connection.
+    client.frame().await.unwrap();
+    client.send(0, &request).await;
+    let (head, _) = upstream.request().await.unwrap();
+    upstream.answer(head.correlation, b"\0nonsense").await;
+    assert_eq!(client.frame().await, None);
 }

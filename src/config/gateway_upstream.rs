@@ -170,12 +170,11 @@ fn store(settings: &mut Settings, keys: &StoreKeys) -> Option<StoreConfig> {
 fn protocols(settings: &mut Settings) -> Vec<Protocol> {
     let mut protocols = Vec::new();
     for name in settings.list(OWNER, PROTOCOLS) {
-        match Protocol::by_name(&name) {
-            Some(protocol) => protocols.push(protocol),
-            None => {
-                let reason = format!("{name} is not spoken: expected TLSv1.2, TLSv1.3 or both");
-                settings.problem(PROTOCOLS, &reason);
-            }
+        if let Some(protocol) = Protocol::by_name(&name) {
+            protocols.push(protocol);
+        } else {
+            let reason = format!("{name} is not spoken: expected TLSv1.2, TLSv1.3 or both");
+            settings.problem(PROTOCOLS, &reason);
         }
     }
     if protocols.is_empty() { Protocol::ALL.to_vec() } else { protocols }

@@ -40,13 +40,11 @@ const RELAYED: &[(ApiKey, i16)] = &[(ApiKey::Produce, 9), (ApiKey::Fetch, 15)];
 pub(super) struct Rules {
     refused: BTreeSet<i16>,
     relay: bool,
-    /// Whether questions are answered here at all.
-    answers: bool,
 }
 
 impl Rules {
-    pub(super) fn new(refused: &BTreeSet<i16>, relay: bool, answers: bool) -> Self {
-        Rules { refused: refused.clone(), relay, answers }
+    pub(super) fn new(refused: &BTreeSet<i16>, relay: bool) -> Self {
+        Rules { refused: refused.clone(), relay }
     }
 
     /// Whether a request is let through, the upstream willing.
@@ -67,7 +65,7 @@ impl Rules {
             }
             for api in ANSWERED {
                 let here = (api.served.min, api.served.max);
-                let new = api.key == ApiKey::DescribeTopicPartitions && self.answers;
+                let new = api.key == ApiKey::DescribeTopicPartitions;
                 if let Some(range) = ranges.get_mut(&(api.key as i16)) {
                     if api.key == ApiKey::Metadata {
                         range.1 = range.1.max(here.1);

@@ -16,13 +16,24 @@ use crate::net::stream::Stream;
 /// The correlation id of every question of the gateway's own.
 pub(super) const CORRELATION: i32 = 1;
 
-/// A whole request.
+/// A whole request of the gateway's own.
 pub(super) fn frame<R: Encodable>(key: ApiKey, version: i16, request: &R) -> io::Result<Bytes> {
+    let name = Some(StrBytes::from_static_str("doorkeeper-gateway"));
+    self::request(key, version, (CORRELATION, name), request)
+}
+
+/// A whole request with this correlation id and client id.
+pub(super) fn request<R: Encodable>(
+    key: ApiKey,
+    version: i16,
+    (correlation, client): (i32, Option<StrBytes>),
+    request: &R,
+) -> io::Result<Bytes> {
     let header = RequestHeader::default()
         .with_request_api_key(key as i16)
         .with_request_api_version(version)
-        .with_correlation_id(CORRELATION)
-        .with_client_id(Some(StrBytes::from_static_str("doorkeeper-gateway")));
+        .with_correlation_id(correlation)
+        .with_client_id(client);
     let mut content = BytesMut::new();
     header.encode(&mut content, key.request_header_version(version)).map_err(io::Error::other)?;
     request.encode(&mut content, version).map_err(io::Error::other)?;

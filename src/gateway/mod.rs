@@ -13,12 +13,14 @@
 //!   gateway's own, by `scram` or PLAIN.
 //! - `api_versions`: what is offered for the brokers; `missing`: what the image doesn't show;
 //!   `exchange`: questions of the gateway's own.
+//! - `described`: a broker's `Metadata` as `DescribeTopicPartitions`.
 //! - `relay`: a port for each broker.
 
 pub mod addresses;
 pub mod answers;
 mod api_versions;
 mod connection;
+mod described;
 mod exchange;
 mod held;
 mod image;
@@ -54,7 +56,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cluster::client::SharedSession;
 use crate::config::GatewayConfig;
-use crate::config::gateway::{GatewayAddresses, GatewayAuthorizer};
+use crate::config::gateway::GatewayAddresses;
 use crate::net;
 use crate::net::tls::connect::TlsClient;
 use answers::Answers;
@@ -100,8 +102,7 @@ impl Core {
         session: SharedSession,
     ) -> Arc<Core> {
         let relays = config.addresses != GatewayAddresses::Brokers;
-        let answers = config.authorizer != GatewayAuthorizer::Brokers;
-        let rules = Rules::new(&config.refuse_apis, relays, answers);
+        let rules = Rules::new(&config.refuse_apis, relays);
         Arc::new(Core {
             login: config.upstream.login.as_ref().map(OwnLogin::new),
             login_refused: AtomicBool::new(false),

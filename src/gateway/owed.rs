@@ -4,8 +4,9 @@
 //! An answer made here waits until everything before it is written.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::{ApiKey, DescribeTopicPartitionsRequest};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -26,7 +27,7 @@ pub(super) enum Owed {
 }
 
 /// An answer that comes from the upstream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct FromUpstream {
     /// Its correlation id; `None` for the answer to a token without a header.
     pub correlation: Option<i32>,
@@ -34,12 +35,14 @@ pub(super) struct FromUpstream {
 }
 
 /// What becomes of an upstream's answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Then {
     /// It is passed on as it comes.
     Pass,
     /// It is passed on with other addresses.
     Rewrite(Rewrite),
+    /// It is one to `Metadata` in this version, and a page of `DescribeTopicPartitions` is made of it.
+    Describe(i16, Arc<DescribeTopicPartitionsRequest>),
     /// It is read, and passed on.
     Login(Part),
     /// The gateway asked, not the client. Whether it waits for the answer.
@@ -158,7 +161,7 @@ impl Ledger {
         let mut state = self.state.lock();
         match state.owed.front() {
             None => return Front::Nothing,
-            Some(Owed::Upstream(answer)) => return Front::Upstream(*answer),
+            Some(Owed::Upstream(answer)) => return Front::Upstream(answer.clone()),
             Some(Owed::Here { .. }) => {}
         }
         let Some(Owed::Here { key, start, reply }) = state.owed.pop_front() else {

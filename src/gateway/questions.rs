@@ -1,9 +1,10 @@
 //! Answers what may be answered here, or has the upstream do it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
+use kafka_protocol::messages::{ApiKey, DescribeTopicPartitionsRequest};
 use kafka_protocol::protocol::Decodable;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
@@ -11,10 +12,10 @@ use tokio::time::Instant;
 use super::answers::{Answer, Question};
 use super::connection::{Closed, Link};
 use super::metrics::Outcome;
-use super::owed::{FromUpstream, Owed};
+use super::owed::{FromUpstream, Owed, Then};
 use super::requests::{HEAD, Requests};
 use super::view::View;
-use super::{api_versions, missing};
+use super::{api_versions, described, exchange, missing};
 use crate::kafka::security::Caller;
 use crate::kafka::wire::frame::LENGTH_BYTES;
 use crate::kafka::wire::guard;
@@ -36,7 +37,7 @@ impl Requests<'_> {
             let known = (0..=api_versions::NEWEST).contains(&start.version);
             let request = if known {
                 header::client_id(&mut body, key, start.version)?;
-                Some(api_versions_request(start.version, body)?)
+                Some(decode(key, start.version, body)?)
             } else {
                 None
             };
@@ -122,14 +123,15 @@ impl Requests<'_> {
     ) -> Result<(), Closed> {
         let id = self.open().await?;
         let core = &self.link.core;
+        if key == ApiKey::DescribeTopicPartitions && core.versions.highest(id, key).is_none() {
+            return self.ask_as_metadata(id, frame, start).await;
+        }
         let mut version = start.version;
         if core.relays() {
             let highest = core.versions.highest(id, key);
             if key == ApiKey::Metadata {
                 version = version.min(highest.unwrap_or(limits::GATEWAY_METADATA_ASSUMED));
-            } else if highest.is_some_and(|highest| version > highest)
-                || key == ApiKey::DescribeTopicPartitions
-            {
+            } else if highest.is_some_and(|highest| version > highest) {
                 return Err(Closed::Refused { key: start.key, version });
             }
         }
@@ -151,10 +153,30 @@ impl Requests<'_> {
     }
 }
 
-fn api_versions_request(version: i16, mut body: Bytes) -> Result<ApiVersionsRequest, Closed> {
-    if let Some(schema) = schema::of(ApiKey::ApiVersions) {
+impl Requests<'_> {
+    /// Asks an upstream for `Metadata` that doesn't have `DescribeTopicPartitions`.
+    async fn ask_as_metadata(&mut self, id: i32, frame: Bytes, start: Start) -> Result<(), Closed> {
+        let highest = self.link.core.versions.highest(id, ApiKey::Metadata);
+        let assumed = limits::GATEWAY_METADATA_ASSUMED;
+        let version = highest.unwrap_or(assumed).min(assumed);
+        let mut body = frame.slice(HEAD..);
+        let client = header::client_id(&mut body, ApiKey::DescribeTopicPartitions, start.version)?;
+        let request: DescribeTopicPartitionsRequest =
+            decode(ApiKey::DescribeTopicPartitions, start.version, body)?;
+        let question = described::question(&request);
+        let question =
+            exchange::request(ApiKey::Metadata, version, (start.correlation, client), &question)
+                .map_err(Closed::Upstream)?;
+        let then = Then::Describe(version, Arc::new(request));
+        let correlation = Some(start.correlation);
+        self.link.ledger.owe(Owed::Upstream(FromUpstream { correlation, then }));
+        self.send(&question).await
+    }
+}
+
+fn decode<R: Decodable>(key: ApiKey, version: i16, mut body: Bytes) -> Result<R, Closed> {
+    if let Some(schema) = schema::of(key) {
         guard::check(schema, version, &body)?;
     }
-    ApiVersionsRequest::decode(&mut body, version)
-        .map_err(|_| Closed::Header(guard::Refused::Truncated))
+    R::decode(&mut body, version).map_err(|_| Closed::Header(guard::Refused::Truncated))
 }

@@ -1,19 +1,23 @@
 //! Writes a client's answers in the order of its requests: those made here, and the upstream's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, DescribeTopicPartitionsRequest, MetadataResponse};
+use kafka_protocol::protocol::{Decodable, Encodable};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::connection::{Closed, Link};
-use super::held;
 use super::owed::{FromUpstream, Front, Then};
 use super::rewrite::{self, Failed, Rewrite, Strangers};
+use super::{described, held};
 use crate::kafka::api::HandlerError;
 use crate::kafka::wire::frame::LENGTH_BYTES;
 use crate::kafka::wire::output::Output;
+use crate::kafka::wire::{answer_schema, guard};
 use crate::limits;
 use crate::net::splice::{Broken, Splice};
 use crate::net::stream::{ReadHalf, WriteHalf};
@@ -59,8 +63,8 @@ enum Next {
     Wait,
     /// The whole answer will be held.
     Hold(usize),
-    /// A whole answer is there, to be rewritten.
-    Whole(usize, Rewrite),
+    /// A whole answer is there, to be made into another.
+    Whole(usize, Change),
     Fail(Closed),
 }
 
@@ -79,7 +83,7 @@ impl Replies<'_> {
                     self.held = held::hold(&self.link.core.answers_held, length).await;
                     self.until = Some(Instant::now() + limits::GATEWAY_HELD_PATIENCE);
                 }
-                Next::Whole(length, what) => self.rewrite(length, what).await?,
+                Next::Whole(length, change) => self.change(length, change).await?,
                 Next::Wait => {
                     if self.link.ledger.is_settled() && self.passing == 0 {
                         return self.goodbye().await;
@@ -127,8 +131,9 @@ impl Replies<'_> {
                     if !self.output.is_empty() {
                         return (0, Next::Look);
                     }
-                    let rewrite = match then {
-                        Then::Rewrite(rewrite) => rewrite,
+                    let change = match then {
+                        Then::Rewrite(rewrite) => Change::Addresses(rewrite),
+                        Then::Describe(version, request) => Change::Describe(version, request),
                         Then::Pass => {
                             self.link.ledger.begun();
                             self.passing = LENGTH_BYTES + length;
@@ -170,17 +175,23 @@ impl Replies<'_> {
                             continue;
                         }
                     };
-                    if length > limits::GATEWAY_ANSWER_BYTES_MAX {
+                    let (longest, copies) = match change {
+                        // The answer, and what it is rewritten to.
+                        Change::Addresses(_) => (limits::GATEWAY_ANSWER_BYTES_MAX, 2),
+                        Change::Describe(..) => {
+                            (limits::GATEWAY_DESCRIBED_BYTES_MAX, limits::GATEWAY_DECODED_COPIES)
+                        }
+                    };
+                    if length > longest {
                         return (pass, Next::Fail(Closed::TooLong(length)));
                     }
-                    // The answer, and what it is rewritten to.
                     if self.held.is_none() && length > limits::GATEWAY_SMALL_BYTES {
-                        return (pass, Next::Hold(2 * length));
+                        return (pass, Next::Hold(copies * length));
                     }
                     if answer.len() < LENGTH_BYTES + length {
                         return (pass, Next::Wait);
                     }
-                    return (pass, Next::Whole(length, rewrite));
+                    return (pass, Next::Whole(length, change));
                 }
             }
         }
@@ -295,13 +306,16 @@ impl Replies<'_> {
         Ok(())
     }
 
-    /// Writes a whole answer with the gateway's addresses in it.
-    async fn rewrite(&mut self, length: usize, what: Rewrite) -> Result<(), Closed> {
+    /// Writes what a whole answer is changed to.
+    async fn change(&mut self, length: usize, change: Change) -> Result<(), Closed> {
         self.link.ledger.begun();
         self.until = None;
         let mut frame = self.input.split_to(LENGTH_BYTES + length).freeze();
         frame.advance(LENGTH_BYTES);
-        let answer = self.rewritten(&frame, what).await?;
+        let answer = match change {
+            Change::Addresses(what) => self.rewritten(&frame, what).await?,
+            Change::Describe(version, request) => page(version, &frame, &request)?,
+        };
         drop(frame);
         // Half of it was for what came.
         let held = self.held.take();
@@ -345,6 +359,33 @@ impl Replies<'_> {
             }
         }
     }
+}
+
+/// How an answer is changed.
+enum Change {
+    Addresses(Rewrite),
+    Describe(i16, Arc<DescribeTopicPartitionsRequest>),
+}
+
+/// The page of `DescribeTopicPartitions`, with its correlation id and header, from an answer to
+/// `Metadata`.
+fn page(
+    version: i16,
+    frame: &Bytes,
+    request: &DescribeTopicPartitionsRequest,
+) -> Result<BytesMut, Closed> {
+    let malformed = |_| Failed::Malformed;
+    let mut body = frame.slice(HEAD - LENGTH_BYTES..);
+    if ApiKey::Metadata.response_header_version(version) >= 1 {
+        body.advance(guard::skip_tagged_fields(&body).map_err(|_| Failed::Malformed)?);
+    }
+    guard::check_answer(&answer_schema::METADATA, version, &body).map_err(|_| Failed::Malformed)?;
+    let metadata = MetadataResponse::decode(&mut body, version).map_err(malformed)?;
+    let mut answer = BytesMut::new();
+    answer.put_slice(&frame[..HEAD - LENGTH_BYTES]);
+    answer.put_u8(0);
+    described::page(metadata, request).encode(&mut answer, 0).map_err(malformed)?;
+    Ok(answer)
 }
 
 /// The length of the upstream's answer at the front, which must be the one that is owed.

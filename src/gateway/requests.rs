@@ -204,6 +204,7 @@ impl<'a> Requests<'a> {
             }
             // Held no longer: the upstream reads it as it comes.
             self.held = None;
+            return self.stream(at, length, start, key);
         }
         if key == ApiKey::Produce {
             let content = &input[LENGTH_BYTES..input.len().min(LENGTH_BYTES + length)];
@@ -219,6 +220,30 @@ impl<'a> Requests<'a> {
             }
         }
         let then = self.then(key, start.version, start.version);
+        ledger.owe(Owed::Upstream(FromUpstream { correlation: Some(start.correlation), then }));
+        core.metrics.request(key, Outcome::Passed);
+        Ok(LENGTH_BYTES + length)
+    }
+
+    /// Passes on a question that is not held, in a version that brokers kept in `ZooKeeper` have.
+    fn stream(
+        &mut self,
+        at: usize,
+        length: usize,
+        start: Start,
+        key: ApiKey,
+    ) -> Result<usize, Next> {
+        let Link { core, ledger, .. } = self.link;
+        let mut version = start.version;
+        if core.relays() && key == ApiKey::DescribeTopicPartitions {
+            return Err(Next::Fail(Closed::Refused { key: start.key, version }));
+        }
+        if core.relays() && key == ApiKey::Metadata {
+            version = version.min(limits::GATEWAY_METADATA_ASSUMED);
+            let field = at + LENGTH_BYTES + 2;
+            self.input[field..field + 2].copy_from_slice(&version.to_be_bytes());
+        }
+        let then = self.then(key, version, start.version);
         ledger.owe(Owed::Upstream(FromUpstream { correlation: Some(start.correlation), then }));
         core.metrics.request(key, Outcome::Passed);
         Ok(LENGTH_BYTES + length)

@@ -137,7 +137,9 @@ fn hmac<D: Digest + BlockSizeUser>(key: &[u8], parts: &[&[u8]]) -> Output<D> {
     }
     let pad = |mask: u8| block.iter().map(move |byte| byte ^ mask).collect::<Vec<u8>>();
     let mut inner = D::new_with_prefix(pad(0x36));
-    parts.iter().for_each(|part| inner.update(part));
+    for part in parts {
+        inner.update(part);
+    }
     let mut outer = D::new_with_prefix(pad(0x5c));
     outer.update(inner.finalize());
     outer.finalize()
@@ -177,7 +179,8 @@ mod tests {
 
     #[test]
     fn hmac_is_that_of_rfc_4231() {
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let hex =
+            |bytes: &[u8]| bytes.iter().fold(String::new(), |text, b| format!("{text}{b:02x}"));
         let short = hmac::<Sha256>(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
         assert_eq!(hex(&short), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
         let long = hmac::<Sha512>(

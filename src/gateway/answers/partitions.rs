@@ -1,5 +1,6 @@
 //! `DescribeTopicPartitions` from one image (pure).
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::DescribeTopicPartitionsRequest;
 
 use super::access::Access;
@@ -23,7 +24,8 @@ pub(super) fn answer(question: &Question<'_>, access: &Access<'_>) -> Result<Ans
     }
     let allowed = access.topics_in_order();
     let mut page = describe_topic_partitions::page(image, addresses, &request, allowed);
-    for topic in &mut page.topics {
+    let unknown = ResponseError::UnknownTopicOrPartition.code();
+    for topic in page.topics.iter_mut().filter(|topic| topic.error_code == unknown) {
         let name = topic.name.as_ref().filter(|name| image.topic(name).is_none());
         if let Some(error) = name.and_then(|name| question.missing(name)) {
             topic.error_code = error;

@@ -17,6 +17,7 @@ use super::*;
 use crate::cluster::builder::{ImageBuilder, Znode};
 use crate::cluster::layout::topic::{PartitionState, TopicAssignment};
 use crate::gateway::addresses::Address;
+use crate::gateway::described;
 use crate::kafka::api::{Piece, operations};
 use crate::kafka::security::Principal;
 
@@ -377,6 +378,42 @@ fn partitions_are_described_page_by_page() {
     }
     asking.missing = [("x".to_owned(), 3)].into();
     assert_eq!(ask(&asking, &missing).topics[0].error_code, 3);
+}
+
+#[test]
+fn a_page_of_a_brokers_metadata_is_the_page_of_the_image() {
+    let mut asking = Asking::new(cluster(|_| {}));
+    asking.missing = [("x".to_owned(), 3)].into();
+    let topic = |name: &&str| TopicRequest::default().with_name(text(name));
+    let cursor = |name: &str, partition| {
+        Some(Cursor::default().with_topic_name(text(name)).with_partition_index(partition))
+    };
+    let cursors = [
+        None,
+        cursor("a", 0),
+        cursor("a", 2),
+        cursor("a", 9),
+        cursor("a", -1),
+        cursor("aa", 0),
+        cursor("b", 0),
+        cursor("x", 0),
+        cursor("z", 0),
+    ];
+    for names in [&[][..], &["a"], &["b", "a"], &["x", "b", "a", "bad name", "b"]] {
+        for cursor in &cursors {
+            for limit in [-1, 1, 2, 3, 4, 2_000] {
+                let request = DescribeTopicPartitionsRequest::default()
+                    .with_topics(names.iter().map(topic).collect())
+                    .with_response_partition_limit(limit)
+                    .with_cursor(cursor.clone());
+                let ours: DescribeTopicPartitionsResponse =
+                    asking.told(ApiKey::DescribeTopicPartitions, 0, &request);
+                let metadata = asking.metadata(12, &described::question(&request));
+                let theirs = described::page(metadata, &request);
+                assert_eq!(theirs, ours, "{names:?} {cursor:?} {limit}");
+            }
+        }
+    }
 }
 
 fn coordinators(

@@ -27,7 +27,7 @@ pub const API: ApiRegistration =
     ApiRegistration::new(ApiKey::DescribeTopicPartitions, "DescribeTopicPartitions", 0, 0);
 
 /// Kafka's `max.request.partition.size.limit`.
-const PARTITIONS_MAX: i32 = 2_000;
+pub const PARTITIONS_MAX: i32 = 2_000;
 
 /// The version of `Metadata` whose partitions look like those of this API.
 const AS_METADATA: i16 = 13;
@@ -118,11 +118,13 @@ pub fn page(
     page
 }
 
-fn text(name: &str) -> TopicName {
+/// A name in the protocol's type.
+pub fn text(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-fn cursor(topic: &str, partition: i32) -> Cursor {
+/// Where the next page begins.
+pub fn cursor(topic: &str, partition: i32) -> Cursor {
     Cursor::default().with_topic_name(text(topic)).with_partition_index(partition)
 }
 
@@ -160,8 +162,9 @@ fn failed(
         .with_topic_authorized_operations(operations)
 }
 
-/// The lists of eligible leaders are empty and not null: Kafka's own client can't read a null.
-fn partition(metadata: MetadataResponsePartition) -> DescribeTopicPartitionsResponsePartition {
+/// A partition as `Metadata` has it. The lists of eligible leaders are empty and not null: Kafka's own
+/// client can't read a null.
+pub fn partition(metadata: MetadataResponsePartition) -> DescribeTopicPartitionsResponsePartition {
     DescribeTopicPartitionsResponsePartition::default()
         .with_error_code(metadata.error_code)
         .with_partition_index(metadata.partition_index)
@@ -174,7 +177,8 @@ fn partition(metadata: MetadataResponsePartition) -> DescribeTopicPartitionsResp
         .with_offline_replicas(metadata.offline_replicas)
 }
 
-fn refusal(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+/// The answer to a cursor that no page begins at.
+pub fn refusal(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
     let error = ResponseError::InvalidRequest.code();
     let topics = request.topics.iter().map(|topic| {
         DescribeTopicPartitionsResponseTopic::default()
