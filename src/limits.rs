@@ -86,6 +86,9 @@ pub const INLINE_DECOMPRESSION_BYTES_MAX: usize = 64 << 10;
 /// holds in memory. A first batch that is larger comes whole.
 pub const FETCH_RESPONSE_BYTES_MAX: usize = 8 << 20;
 
+/// Partitions of all fetch sessions together; beyond it consumers name theirs each time.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 1_000_000;
+
 /// Idempotent producers that one log remembers; beyond it those with the oldest batches are
 /// forgotten.
 pub const PRODUCERS_PER_LOG_MAX: usize = 100_000;

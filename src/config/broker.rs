@@ -66,6 +66,8 @@ pub struct BrokerConfig {
     pub connections_max_idle: Duration,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: usize,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_session_slots: usize,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
     /// `log.flush.scheduler.interval.ms`, how often `flush.ms` is looked at. Kafka's default is
@@ -112,6 +114,7 @@ impl Default for BrokerConfig {
             max_connections_per_ip: usize::MAX,
             connections_max_idle: Duration::from_secs(600),
             fetch_max_bytes: 57_671_680,
+            fetch_session_slots: 1_000,
             retention_check_interval: Duration::from_secs(300),
             flush_check_interval: Duration::from_secs(3),
             producer_id_expiration: Duration::from_secs(86_400),
@@ -214,6 +217,9 @@ impl BrokerConfig {
             max_connections_per_ip: cap(settings.number(OWNER, "max.connections.per.ip")),
             connections_max_idle: idle(settings.number(OWNER, "connections.max.idle.ms")),
             fetch_max_bytes: count(settings.number(OWNER, "fetch.max.bytes")),
+            fetch_session_slots: count(
+                settings.number(OWNER, "max.incremental.fetch.session.cache.slots"),
+            ),
             retention_check_interval: milliseconds(
                 settings.number(OWNER, "log.retention.check.interval.ms"),
             ),
@@ -305,6 +311,9 @@ fn broker_id(settings: &mut Settings) -> i32 {
 /// each with the factor that makes it the topic key's unit (`KafkaConfig`, `ServerTopicConfigSynonyms`).
 const TOPIC_SYNONYMS: &[(&str, &[(&str, i64)])] = &[
     ("cleanup.policy", &[("log.cleanup.policy", 1)]),
+    ("compression.gzip.level", &[("compression.gzip.level", 1)]),
+    ("compression.type", &[("compression.type", 1)]),
+    ("compression.zstd.level", &[("compression.zstd.level", 1)]),
     ("delete.retention.ms", &[("log.cleaner.delete.retention.ms", 1)]),
     ("file.delete.delay.ms", &[("log.segment.delete.delay.ms", 1)]),
     ("flush.messages", &[("log.flush.interval.messages", 1)]),

@@ -184,6 +184,7 @@ impl<S: AsyncRead + SendFile + Unpin> Connection<'_, S> {
             client_id,
             cache: self.service.cache(),
             auto_creation: self.service.auto_creation(),
+            fetch_sessions: self.service.fetch_sessions(),
             failed: AtomicBool::new(false),
         };
         let reply = {

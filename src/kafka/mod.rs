@@ -4,6 +4,7 @@
 //! - [`api`]: one file for each API that is served, and what a handler gets and gives.
 //! - [`addresses`]: which address of each broker the clients of a listener are told.
 //! - [`response_cache`]: encoded topics, made when the image changes and not when a request comes.
+//! - [`fetch_sessions`]: what consumers need not say again.
 //! - [`record_batch`]: the record batches of Produce and Fetch, and of the logs.
 //! - [`server`]: listeners and connections.
 //! - [`security`]: the place of SASL, ACLs and quotas.
@@ -12,6 +13,7 @@ mod connection;
 
 pub mod addresses;
 pub mod api;
+pub mod fetch_sessions;
 pub mod record_batch;
 pub mod response_cache;
 pub mod security;

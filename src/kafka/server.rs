@@ -16,6 +16,7 @@ use tracing::Instrument;
 use super::api::auto_creation::AutoCreation;
 use super::api::{ApiRegistration, ConnectionContext, REGISTRATIONS};
 use super::connection;
+use super::fetch_sessions::FetchSessions;
 use super::response_cache::ResponseCache;
 use crate::broker::BrokerContext;
 use crate::net::{self, ConnectionLimits};
@@ -26,6 +27,7 @@ pub struct Service {
     broker: Arc<BrokerContext>,
     cache: ResponseCache,
     auto_creation: AutoCreation,
+    fetch_sessions: FetchSessions,
     metrics: Vec<ApiMetrics>,
     connections: Gauge,
     in_flight: Gauge,
@@ -35,10 +37,12 @@ pub struct Service {
 impl Service {
     /// The service of a broker.
     pub fn new(broker: Arc<BrokerContext>) -> Arc<Service> {
+        let slots = broker.config.fetch_session_slots;
         Arc::new(Service {
             broker,
             cache: ResponseCache::default(),
             auto_creation: AutoCreation::default(),
+            fetch_sessions: FetchSessions::new(slots),
             metrics: REGISTRATIONS.iter().map(ApiMetrics::new).collect(),
             connections: metrics::gauge!("doorkeeper_kafka_connections"),
             in_flight: metrics::gauge!("doorkeeper_kafka_requests_in_flight"),
@@ -94,6 +98,11 @@ impl Service {
 
     pub(super) fn cache(&self) -> &ResponseCache {
         &self.cache
+    }
+
+    /// The fetch sessions of its consumers.
+    pub(super) fn fetch_sessions(&self) -> &FetchSessions {
+        &self.fetch_sessions
     }
 
     pub(super) fn auto_creation(&self) -> &AutoCreation {

@@ -10,7 +10,7 @@ use super::partition::Appender;
 use super::producer_snapshot;
 use super::segment::Segment;
 use super::transactions::{Origin, Verification};
-use super::validate::{ProducedBatch, produced_batch};
+use super::validate::{ProducedBatch, produced_batch, recompressed};
 use super::{AppendInfo, AppendOptions, LogConfig, LogError, PartitionLog, TimestampType};
 use crate::kafka::record_batch::{BatchHeader, HEADER_LENGTH, HeaderPatch, patched_header};
 
@@ -44,6 +44,11 @@ impl PartitionLog {
         let config = self.config.load();
         let batch = produced_batch(records, options, &config, origin.is_client(), &self.name)?;
         let records = records.get(..batch.size).unwrap_or_default();
+        let recompressed = recompressed(&batch, records, &config, &self.name)?;
+        let (batch, records) = match &recompressed {
+            Some((batch, records)) => (*batch, &records[..]),
+            None => (batch, records),
+        };
         let mut appender = self.appender.lock();
         if self.is_closed() {
             return Err(LogError::Deleted);

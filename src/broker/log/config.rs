@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::kafka::record_batch::Compression;
+
 /// `message.timestamp.type`: whose clock a record's timestamp is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimestampType {
@@ -46,6 +48,9 @@ pub struct LogConfig {
     pub max_compaction_lag_ms: i64,
     /// `min.cleanable.dirty.ratio`: the share of dirty bytes above which a log is compacted.
     pub min_cleanable_dirty_ratio: f64,
+    /// `compression.type` and the codec's level: the codec that batches are stored in, whatever the
+    /// producer's; `None` is as they came.
+    pub compression: Option<(Compression, Option<i32>)>,
     /// `message.timestamp.type`.
     pub message_timestamp_type: TimestampType,
     /// `message.timestamp.before.max.ms`: how far in the past a producer's timestamp may lie.
@@ -73,6 +78,7 @@ impl Default for LogConfig {
             min_compaction_lag_ms: 0,
             max_compaction_lag_ms: i64::MAX,
             min_cleanable_dirty_ratio: 0.5,
+            compression: None,
             message_timestamp_type: TimestampType::CreateTime,
             message_timestamp_before_max_ms: i64::MAX,
             message_timestamp_after_max_ms: i64::MAX,
@@ -150,6 +156,7 @@ impl LogConfig {
             config.cleanup_delete = policies.contains(&"delete");
             config.cleanup_compact = policies.contains(&"compact");
         }
+        config.compression = compression(properties)?;
         if let Some(value) = properties.get("message.timestamp.type") {
             config.message_timestamp_type = match value.as_str() {
                 "CreateTime" => TimestampType::CreateTime,
@@ -180,6 +187,36 @@ impl LogConfig {
             self.segment_ms
         }
     }
+}
+
+/// `compression.type` with the level that is set for it. LZ4 has one level here.
+fn compression(
+    properties: &BTreeMap<String, String>,
+) -> Result<Option<(Compression, Option<i32>)>, LogConfigError> {
+    let mut level = None;
+    let mut set = |value: i64| level = i32::try_from(value).ok();
+    let codec = match properties.get("compression.type").map_or("producer", |value| value.trim()) {
+        "producer" => return Ok(None),
+        "uncompressed" => Compression::None,
+        "gzip" => {
+            number(properties, "compression.gzip.level", -1, 9, &mut set)?;
+            Compression::Gzip
+        }
+        "snappy" => Compression::Snappy,
+        "lz4" => Compression::Lz4,
+        "zstd" => {
+            number(properties, "compression.zstd.level", -131_072, 22, &mut set)?;
+            Compression::Zstd
+        }
+        other => {
+            return Err(LogConfigError {
+                key: "compression.type",
+                value: other.to_owned(),
+                expected: "expected producer, uncompressed, gzip, snappy, lz4 or zstd".to_owned(),
+            });
+        }
+    };
+    Ok(Some((codec, level)))
 }
 
 /// Reads one whole number within `least..=most`, if the key is there.

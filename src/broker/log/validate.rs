@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::{AppendOptions, LogConfig, LogError, RecordError, TimestampType};
 use crate::kafka::record_batch::{
     BatchError, BatchHeader, Compression, LENGTH_OVERHEAD, MAGIC, NO_TIMESTAMP, for_each_record,
-    verify_checksum,
+    rewritten_batch, verify_checksum,
 };
 
 /// The first Produce version that may use Zstandard (KIP-110).
@@ -82,6 +82,15 @@ pub(super) fn produced_batch(
     }
     verify_checksum(&header, batch).map_err(|error| corrupt(&error, partition))?;
     check_header(&header, from_client, partition)?;
+    // Whatever becomes of its codec, it is not looked at further if it can't be stored.
+    if config.compression.is_none() {
+        check_segment(size, config, partition)?;
+    }
+    let max_timestamp = check_records(&header, batch, options, config, partition)?;
+    Ok(ProducedBatch { header, size, max_timestamp })
+}
+
+fn check_segment(size: usize, config: &LogConfig, partition: &str) -> Result<(), LogError> {
     if size > config.segment_bytes as usize {
         return Err(LogError::RecordListTooLarge(format!(
             "Message batch size is {size} bytes in append to partition {partition}, which exceeds \
@@ -89,8 +98,39 @@ pub(super) fn produced_batch(
             config.segment_bytes
         )));
     }
-    let max_timestamp = check_records(&header, batch, options, config, partition)?;
-    Ok(ProducedBatch { header, size, max_timestamp })
+    Ok(())
+}
+
+/// The batch in the topic's own codec (`compression.type`), if that is another than the producer's.
+///
+/// # Errors
+/// [`LogError::MessageTooLarge`] and [`LogError::RecordListTooLarge`] by the new length.
+pub(super) fn recompressed(
+    produced: &ProducedBatch,
+    batch: &[u8],
+    config: &LogConfig,
+    partition: &str,
+) -> Result<Option<(ProducedBatch, Vec<u8>)>, LogError> {
+    let Some((target, level)) = config.compression else { return Ok(None) };
+    let header = &produced.header;
+    if header.compression() == Ok(target) {
+        check_segment(produced.size, config, partition)?;
+        return Ok(None);
+    }
+    let rewritten = rewritten_batch(header, batch, (target, level), None, |_| true)
+        .map_err(|error| corrupt(&error, partition))?;
+    let size = rewritten.len();
+    if size > config.max_message_bytes as usize {
+        return Err(LogError::MessageTooLarge(format!(
+            "Message batch size is {size} bytes in append to partition {partition} which exceeds \
+             the maximum configured size of {}.",
+            config.max_message_bytes
+        )));
+    }
+    check_segment(size, config, partition)?;
+    let header = BatchHeader::parse(&rewritten).map_err(|error| corrupt(&error, partition))?;
+    let max_timestamp = produced.max_timestamp;
+    Ok(Some((ProducedBatch { header, size, max_timestamp }, rewritten)))
 }
 
 /// Length of the entry at the start of `bytes`; `None` if there is no whole one.

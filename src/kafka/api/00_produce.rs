@@ -124,7 +124,7 @@ async fn append(context: &RequestContext<'_>, topic: &str, data: PartitionProduc
         leader_epoch: led.leader_epoch,
     };
     let log = led.log;
-    let appended = if is_long_work(&records) {
+    let appended = if is_long_work(&records, &log) {
         let appender = Arc::clone(&log);
         let appended =
             tokio::task::spawn_blocking(move || appender.append(&records, &options)).await;
@@ -142,11 +142,14 @@ async fn append(context: &RequestContext<'_>, topic: &str, data: PartitionProduc
 }
 
 /// Whether the check of these records would keep other connections of this worker waiting: they
-/// are decompressed for it.
-fn is_long_work(records: &Bytes) -> bool {
+/// are decompressed for it, or compressed as the topic wants them.
+fn is_long_work(records: &Bytes, log: &PartitionLog) -> bool {
     records.len() > limits::INLINE_DECOMPRESSION_BYTES_MAX
-        && BatchHeader::parse(records)
-            .is_ok_and(|header| header.compression() != Ok(Compression::None))
+        && BatchHeader::parse(records).is_ok_and(|header| {
+            let codec = header.compression();
+            let target = log.config().compression;
+            codec != Ok(Compression::None) || target.is_some_and(|(target, _)| codec != Ok(target))
+        })
 }
 
 /// Flushes what `flush.messages` asks for before the answer; `false` if one failed.

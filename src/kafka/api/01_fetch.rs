@@ -1,8 +1,7 @@
 //! `Fetch`: record batches from an offset on, as they are stored; waits for more if asked to.
 //!
 //! Versions: 4 is the first with record batches of format 2 and isolation levels; 5 has log start
-//! offsets; 7 has sessions (KIP-227), which are answered with session id 0: none; 9 has leader
-//! epochs; 11 has racks; 12 is flexible and finds diverging epochs; 13 names topics by id
+//! offsets; 7 has sessions (KIP-227); 9 has leader epochs; 11 has racks; 12 is flexible and finds diverging epochs; 13 names topics by id
 //! (KIP-516); 15 moves the replica id; 16 names new leaders (KIP-951); 17 has directory ids.
 
 use std::sync::{Arc, LazyLock};
@@ -11,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ApiKey;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use kafka_protocol::messages::fetch_request::FetchRequest;
 use kafka_protocol::protocol::StrBytes;
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
@@ -22,11 +21,14 @@ use super::fetch_response::{FetchedPartition, FetchedTopic, encode};
 use super::leader::NamedLeaders;
 use super::{ApiRegistration, HandlerResult, Piece, RequestContext};
 use crate::broker::log::{LogError, LogSlice, PartitionLog};
-use crate::limits;
+use crate::kafka::fetch_sessions::{Asked, Named, Opened, PartitionKey, SessionRequest, Told};
+use crate::{calendar, limits};
 
 /// The versions of this API.
 pub const API: ApiRegistration = ApiRegistration::new(ApiKey::Fetch, "Fetch", 4, 17);
 
+/// The first version with sessions.
+const SESSIONS: i16 = 7;
 /// The first version that names topics by id.
 const TOPIC_IDS: i16 = 13;
 /// The first version whose answer names new leaders.
@@ -39,7 +41,8 @@ static FETCHED_BYTES: LazyLock<Counter> =
 
 /// One reading of all partitions.
 struct Reading {
-    topics: Vec<FetchedTopic>,
+    /// What the client is told: in a session, only what changed.
+    answers: Vec<(PartitionKey, FetchedPartition)>,
     leaders: NamedLeaders,
     bytes: usize,
     /// Something besides records that the client should hear of now.
@@ -55,12 +58,24 @@ struct Reading {
 /// # Errors
 /// In the answer: for the request, an unknown session; for each partition, what Kafka answers.
 pub async fn handle(context: &RequestContext<'_>, request: FetchRequest) -> HandlerResult {
-    // A session's first (0) and last (−1) request are whole; one in between knows a session that
-    // nobody was given.
-    if context.version >= 7 && !matches!(request.session_epoch, 0 | -1) {
-        let code = context.error(ResponseError::FetchSessionIdNotFound);
-        return Ok(encode(context.version, code, &[], &NamedLeaders::default()));
-    }
+    let named = named(&request);
+    let opened = if context.version < SESSIONS {
+        Ok(Opened::Sessionless)
+    } else {
+        let session = SessionRequest {
+            id: request.session_id,
+            epoch: request.session_epoch,
+            uses_topic_ids: context.version >= TOPIC_IDS,
+        };
+        context.fetch_sessions.open(session, &named, calendar::now_ms())
+    };
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            let code = context.error(error);
+            return Ok(encode(context.version, code, 0, &[], &NamedLeaders::default()));
+        }
+    };
     let max_bytes = usize::try_from(request.max_bytes)
         .unwrap_or(0)
         .min(context.broker.config.fetch_max_bytes)
@@ -68,14 +83,118 @@ pub async fn handle(context: &RequestContext<'_>, request: FetchRequest) -> Hand
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + max_wait;
-    let mut reading = read_all(context, &request, max_bytes);
+    let read = || match &opened {
+        Opened::Incremental(turn) => {
+            let session = turn.session();
+            let partitions = session.partitions();
+            read_all(context, &request, max_bytes, partitions.map(|(k, a, t)| (k, a, Some(t))))
+        }
+        Opened::Full | Opened::Sessionless => {
+            let partitions = named.asked.iter().map(|(key, asked)| (key, asked, None));
+            read_all(context, &request, max_bytes, partitions)
+        }
+    };
+    let mut reading = read();
     let wait = !reading.answer_now && reading.bytes < min_bytes && !reading.waited.is_empty();
     if wait && Instant::now() < deadline {
         wait_for(&reading.waited, reading.read_committed, min_bytes, deadline, context).await;
-        reading = read_all(context, &request, max_bytes);
+        reading = read();
     }
     FETCHED_BYTES.increment(reading.bytes as u64);
-    Ok(encode(context.version, 0, &reading.topics, &reading.leaders))
+    let Reading { answers, leaders, .. } = reading;
+    let session_id = match &opened {
+        Opened::Sessionless => 0,
+        Opened::Full => create_session(context, &named, &answers),
+        Opened::Incremental(turn) => match turn.finish() {
+            Ok(mut session) => {
+                for (key, fetched) in &answers {
+                    session.note(key, told_of(fetched), !fetched.records.is_empty());
+                }
+                turn.id
+            }
+            Err(error) => {
+                let code = context.error(error);
+                let nobody = NamedLeaders::default();
+                return Ok(encode(context.version, code, turn.id, &[], &nobody));
+            }
+        },
+    };
+    Ok(encode(context.version, 0, session_id, &by_topic(answers), &leaders))
+}
+
+/// The partitions of a request. Names are copied out of it, since a session keeps them.
+fn named(request: &FetchRequest) -> Named {
+    let owned = |name: &str| StrBytes::from_string(name.to_owned());
+    let mut named = Named::default();
+    for topic in &request.topics {
+        let name = owned(&topic.topic);
+        named.asked.extend(topic.partitions.iter().map(|partition| {
+            let key = PartitionKey {
+                topic_id: topic.topic_id,
+                topic: name.clone(),
+                partition: partition.partition,
+            };
+            let asked = Asked {
+                fetch_offset: partition.fetch_offset,
+                max_bytes: partition.partition_max_bytes,
+                leader_epoch: partition.current_leader_epoch,
+                last_fetched_epoch: partition.last_fetched_epoch,
+            };
+            (key, asked)
+        }));
+    }
+    for topic in &request.forgotten_topics_data {
+        let name = owned(&topic.topic);
+        named.forgotten.extend(topic.partitions.iter().map(|partition| PartitionKey {
+            topic_id: topic.topic_id,
+            topic: name.clone(),
+            partition: *partition,
+        }));
+    }
+    named
+}
+
+fn create_session(
+    context: &RequestContext<'_>,
+    named: &Named,
+    answers: &[(PartitionKey, FetchedPartition)],
+) -> i32 {
+    let partitions = named.asked.iter().zip(answers);
+    context.fetch_sessions.create(
+        partitions.map(|((key, asked), (_, fetched))| (key.clone(), *asked, told_of(fetched))),
+        context.version >= TOPIC_IDS,
+        calendar::now_ms(),
+        rand::random,
+    )
+}
+
+fn told_of(fetched: &FetchedPartition) -> Told {
+    Told { high_watermark: fetched.high_watermark, log_start_offset: fetched.log_start_offset }
+}
+
+/// Whether a client in a session hears of it (`CachedPartition.maybeUpdateResponseData`).
+fn is_news(fetched: &FetchedPartition, told: &Told) -> bool {
+    !fetched.records.is_empty()
+        || fetched.error_code != 0
+        || fetched.diverging_epoch.is_some()
+        || told_of(fetched) != *told
+}
+
+/// Partitions that follow each other and are of one topic stand together.
+fn by_topic(answers: Vec<(PartitionKey, FetchedPartition)>) -> Vec<FetchedTopic> {
+    let mut topics: Vec<FetchedTopic> = Vec::new();
+    for (key, fetched) in answers {
+        match topics.last_mut() {
+            Some(last) if last.id == key.topic_id && last.name == key.topic => {
+                last.partitions.push(fetched);
+            }
+            _ => {
+                let partitions = vec![fetched];
+                topics.push(FetchedTopic { name: key.topic, id: key.topic_id, partitions });
+            }
+        }
+    }
+    topics
 }
 
 /// Waits until `min_bytes` can be read, the time is over or the connection closes.
@@ -105,12 +224,17 @@ async fn wait_for(
     }
 }
 
-fn read_all(context: &RequestContext<'_>, request: &FetchRequest, max_bytes: usize) -> Reading {
+fn read_all<'a>(
+    context: &RequestContext<'_>,
+    request: &FetchRequest,
+    max_bytes: usize,
+    partitions: impl Iterator<Item = (&'a PartitionKey, &'a Asked, Option<&'a Told>)>,
+) -> Reading {
     let mut reading = Reading {
-        topics: Vec::with_capacity(request.topics.len()),
+        answers: Vec::new(),
         leaders: NamedLeaders::default(),
         bytes: 0,
-        answer_now: request.topics.is_empty(),
+        answer_now: false,
         waited: Vec::new(),
         read_committed: request.isolation_level == READ_COMMITTED,
     };
@@ -119,42 +243,42 @@ fn read_all(context: &RequestContext<'_>, request: &FetchRequest, max_bytes: usi
     } else {
         request.replica_id.0
     };
-    for topic in &request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for partition in &topic.partitions {
-            let fetched = if replica >= 0 {
-                // Only a broker may fetch as one, since it moves the high watermark by it.
-                Err(ResponseError::TopicAuthorizationFailed)
-            } else {
-                read_one(context, topic, partition, max_bytes, &mut reading)
-            };
-            let fetched = fetched.unwrap_or_else(|error| {
-                reading.answer_now = true;
-                refused(context, topic, partition.partition, error, &mut reading.leaders)
-            });
-            reading.bytes += fetched.records.len();
-            partitions.push(fetched);
+    let mut any = false;
+    for (key, asked, told) in partitions {
+        any = true;
+        let fetched = if replica >= 0 {
+            // Only a broker may fetch as one, since it moves the high watermark by it.
+            Err(ResponseError::TopicAuthorizationFailed)
+        } else {
+            read_one(context, key, asked, max_bytes, &mut reading)
+        };
+        let fetched = fetched.unwrap_or_else(|error| {
+            reading.answer_now = true;
+            refused(context, key, error, &mut reading.leaders)
+        });
+        reading.bytes += fetched.records.len();
+        if told.is_none_or(|told| is_news(&fetched, told)) {
+            reading.answers.push((key.clone(), fetched));
         }
-        let (name, id) = (StrBytes::clone(&topic.topic), topic.topic_id);
-        reading.topics.push(FetchedTopic { name, id, partitions });
     }
+    reading.answer_now |= !any;
     reading
 }
 
 fn read_one(
     context: &RequestContext<'_>,
-    topic: &FetchTopic,
-    asked: &FetchPartition,
+    key: &PartitionKey,
+    asked: &Asked,
     max_bytes: usize,
     reading: &mut Reading,
 ) -> Result<FetchedPartition, ResponseError> {
-    let (index, offset) = (asked.partition, asked.fetch_offset);
-    let leader_epoch = if context.version >= 9 { asked.current_leader_epoch } else { -1 };
+    let (index, offset) = (key.partition, asked.fetch_offset);
+    let leader_epoch = if context.version >= 9 { asked.leader_epoch } else { -1 };
     let manager = &context.broker.partitions;
     let led = if context.version >= TOPIC_IDS {
-        manager.led_by_id(topic.topic_id, index, leader_epoch)
+        manager.led_by_id(key.topic_id, index, leader_epoch)
     } else {
-        manager.led(&topic.topic, index, leader_epoch)
+        manager.led(&key.topic, index, leader_epoch)
     }?;
     let read_committed = reading.read_committed;
     if context.version >= 12 && asked.last_fetched_epoch >= 0 {
@@ -179,7 +303,7 @@ fn read_one(
         }
     }
     let left = max_bytes.saturating_sub(reading.bytes);
-    let most = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
+    let most = usize::try_from(asked.max_bytes).unwrap_or(0).min(left);
     let at_least_one = reading.bytes == 0;
     let located = if read_committed {
         led.log.locate_committed(offset, most, at_least_one)
@@ -232,8 +356,7 @@ const UNREAD: [ResponseError; 3] = [
 
 fn refused(
     context: &RequestContext<'_>,
-    topic: &FetchTopic,
-    index: i32,
+    key: &PartitionKey,
     error: ResponseError,
     leaders: &mut NamedLeaders,
 ) -> FetchedPartition {
@@ -241,12 +364,13 @@ fn refused(
         matches!(error, ResponseError::NotLeaderOrFollower | ResponseError::FencedLeaderEpoch);
     let current_leader = if context.version >= LEADER_VERSION && moved {
         let image = context.broker.image.load();
-        name_of(&image, topic.topic_id).and_then(|name| leaders.name(context, &image, &name, index))
+        name_of(&image, key.topic_id)
+            .and_then(|name| leaders.name(context, &image, &name, key.partition))
     } else {
         None
     };
     FetchedPartition {
-        index,
+        index: key.partition,
         error_code: context.error(error),
         high_watermark: -1,
         last_stable_offset: -1,

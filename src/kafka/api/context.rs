@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::auto_creation::AutoCreation;
 use crate::broker::BrokerContext;
 use crate::broker::log::FileSlice;
+use crate::kafka::fetch_sessions::FetchSessions;
 use crate::kafka::response_cache::ResponseCache;
 
 /// What is known of one client connection.
@@ -47,6 +48,8 @@ pub struct RequestContext<'a> {
     pub cache: &'a ResponseCache,
     /// Topics that are being made for clients.
     pub auto_creation: &'a AutoCreation,
+    /// What consumers need not say again.
+    pub fetch_sessions: &'a FetchSessions,
     pub(crate) failed: AtomicBool,
 }
 

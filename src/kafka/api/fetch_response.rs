@@ -53,10 +53,11 @@ pub struct FetchedTopic {
     pub partitions: Vec<FetchedPartition>,
 }
 
-/// Encodes an answer without a session. Long records stay where they are.
+/// Encodes an answer, of session 0 if it is of none. Long records stay where they are.
 pub fn encode(
     version: i16,
     error_code: i16,
+    session_id: i32,
     topics: &[FetchedTopic],
     leaders: &NamedLeaders,
 ) -> Reply {
@@ -64,7 +65,7 @@ pub fn encode(
     body.open.put_i32(0); // throttle time
     if version >= 7 {
         body.open.put_i16(error_code);
-        body.open.put_i32(0); // session id
+        body.open.put_i32(session_id);
     }
     body.count(topics.len());
     for topic in topics {
@@ -293,7 +294,7 @@ mod tests {
             2,
             LeaderEndpoint { host: StrBytes::from_static_str("two"), port: 9, rack: None },
         );
-        let mut bytes: Bytes = match encode(version, 0, &topics, &leaders) {
+        let mut bytes: Bytes = match encode(version, 0, 0, &topics, &leaders) {
             Reply::Body(body) => body,
             Reply::Pieces(pieces) => pieces
                 .into_iter()
@@ -339,11 +340,12 @@ mod tests {
     #[test]
     fn an_answer_with_only_an_error_is_read_back() {
         for version in 7..=17 {
-            let Reply::Body(mut bytes) = encode(version, 70, &[], &NamedLeaders::default()) else {
+            let Reply::Body(mut bytes) = encode(version, 70, 5, &[], &NamedLeaders::default())
+            else {
                 panic!("a short answer is one piece");
             };
             let decoded = FetchResponse::decode(&mut bytes, version).unwrap();
-            assert_eq!((decoded.error_code, decoded.session_id), (70, 0));
+            assert_eq!((decoded.error_code, decoded.session_id), (70, 5));
             assert!(decoded.responses.is_empty() && bytes.is_empty());
         }
     }

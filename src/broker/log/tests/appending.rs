@@ -474,3 +474,74 @@ fn readers_see_whole_batches_while_others_append_and_trim() {
     });
     assert_eq!(log.log_end_offset(), 1_600);
 }
+
+#[test]
+fn a_topic_may_have_a_codec_of_its_own() {
+    use crate::kafka::record_batch::testing::stored_records;
+    let codecs = [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+        Compression::Zstd,
+    ];
+    let (_directory, _manager, log) = new_log(&LogConfig::default());
+    let mut sequence = 0;
+    for target in codecs {
+        log.update_config(LogConfig { compression: Some((target, None)), ..LogConfig::default() });
+        for source in codecs {
+            let batch = TestBatch::of(NOW, &[b"one", &[b'x'; 5_000], b""])
+                .compressed(source)
+                .by(7, 0, sequence);
+            sequence += 3;
+            let sent = batch.build();
+            let info = log.append(&sent, &options(4)).unwrap();
+            let stored = log.read(info.base_offset, 0, true).unwrap().bytes;
+            let (header, _) = verified_batch(&stored).unwrap();
+            assert_eq!(header.compression(), Ok(target));
+            assert_eq!(
+                (header.base_sequence, header.last_offset(), header.partition_leader_epoch),
+                (sequence - 3, info.base_offset + 2, 4)
+            );
+            assert_eq!((header.base_timestamp, header.max_timestamp), (NOW, NOW + 2));
+            let before: Vec<_> =
+                stored_records(&sent).into_iter().map(|r| (r.timestamp, r.key, r.value)).collect();
+            let after: Vec<_> = stored_records(&stored)
+                .into_iter()
+                .map(|r| (r.timestamp, r.key, r.value))
+                .collect();
+            assert_eq!(after, before, "{source:?} to {target:?}");
+            if source == target {
+                assert_eq!(stored[21..], sent[21..], "what needs no change is not touched");
+            }
+            assert!(log.append(&sent, &options(4)).unwrap().duplicate);
+        }
+    }
+}
+
+#[test]
+fn bounds_hold_for_the_codec_of_the_topic_too() {
+    let packed = TestBatch::of(NOW, &[&[b'x'; 50_000]]).compressed(Compression::Gzip).build();
+    assert!(packed.len() < 1_000);
+    let config = LogConfig {
+        compression: Some((Compression::None, None)),
+        max_message_bytes: 10_000,
+        ..LogConfig::default()
+    };
+    let (_directory, _manager, log) = new_log(&config);
+    let refused = log.append(&packed, &options(0));
+    assert!(matches!(refused, Err(LogError::MessageTooLarge(_))), "{refused:?}");
+    log.update_config(LogConfig { max_message_bytes: 1_000_000, segment_bytes: 10_000, ..config });
+    let refused = log.append(&packed, &options(0));
+    assert!(matches!(refused, Err(LogError::RecordListTooLarge(_))), "{refused:?}");
+    assert_eq!(log.log_end_offset(), 0);
+    let append_time = LogConfig {
+        compression: Some((Compression::Zstd, Some(1))),
+        message_timestamp_type: TimestampType::LogAppendTime,
+        ..LogConfig::default()
+    };
+    log.update_config(append_time);
+    assert_eq!(log.append(&packed, &options(0)).unwrap().log_append_time, NOW);
+    let (header, _) = verified_batch(&log.read(0, 0, true).unwrap().bytes).unwrap();
+    assert_eq!((header.is_log_append_time(), header.max_timestamp), (true, NOW));
+}
