@@ -9,6 +9,9 @@ pub const CONNECTIONS_MAX: usize = 100_000;
 /// `net.core.somaxconn`, 4,096 unless it is set.
 pub const LISTEN_BACKLOG: i32 = 16_384;
 
+/// Connections that an accept loop takes before others have their turn.
+pub const ACCEPTS_PER_TURN: u64 = 4_096;
+
 /// The first pause of an accept loop that ran out of file descriptors or memory.
 pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(5);
 

@@ -48,7 +48,8 @@ pub async fn serve_within<H, F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let counts = ConnectionCounts::within(limits, total);
-    accept(listener, counts, stop, tracker, refused, handler).await;
+    let accepting = accept(listener, counts, stop, tracker, refused, handler);
+    tokio::task::unconstrained(accepting).await;
 }
 
 /// As [`serve`], with counts that other listeners share.
@@ -62,9 +63,12 @@ pub async fn serve_counted<H, F>(
     H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    accept(listener, counts, stop, tracker, || (), handler).await;
+    let accepting = accept(listener, counts, stop, tracker, || (), handler);
+    tokio::task::unconstrained(accepting).await;
 }
 
+/// The loop itself. It runs unconstrained: in a storm, each of its turns is behind those of thousands
+/// of connections, and must empty the kernel's queue before that overflows.
 async fn accept<H, F>(
     listener: TcpListener,
     counts: Arc<ConnectionCounts>,
@@ -78,7 +82,12 @@ async fn accept<H, F>(
 {
     let mut refusals = RefusalLog::default();
     let mut backoff = limits::ACCEPT_BACKOFF_MIN;
+    let mut turn = 0;
     loop {
+        turn += 1;
+        if turn % limits::ACCEPTS_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
