@@ -44,9 +44,7 @@ const DONE: Duration = Duration::from_millis(500);
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let count = if bench.options.smoke { 40 } else { TOPICS.count };
     let topics = Topics { count, ..TOPICS };
-    // A smoke run has had a broker beside a gateway already.
-    let heap = (!bench.options.smoke).then_some(HEAP);
-    let cluster = Cluster::start(bench, "large", topics, heap)?;
+    let cluster = Cluster::start(bench, "large", topics, Some(HEAP))?;
     if bench.options.wants("gateway-200k-start") {
         start(bench, &cluster)?;
     }
