@@ -356,6 +356,18 @@ pub const GATEWAY_VERSIONS_RETRY: Duration = Duration::from_secs(1);
 /// How long what a broker said of its offer is good.
 pub const GATEWAY_VERSIONS_REFRESH: Duration = Duration::from_secs(60);
 
+/// Records of a consumer group's that are written in one batch.
+pub const GROUP_RECORDS_IN_BATCH: usize = 1_000;
+
+/// Bytes of `__consumer_offsets` that are read at once when groups are loaded.
+pub const GROUPS_READ_BYTES: usize = 1 << 20;
+
+/// Damaged records of one log that are named in the log of the process.
+pub const RECORDS_NAMED_MAX: usize = 10;
+
+/// The version of Produce that the broker's own records are checked as.
+pub const INTERNAL_PRODUCE_VERSION: i16 = 11;
+
 /// The largest buffer that a connection keeps while nothing comes, in bytes.
 pub const READ_KEPT_BYTES: usize = 8 << 10;
 

@@ -6,7 +6,7 @@ mod kafka_support;
 
 use bytes::Bytes;
 use doorkeeper::kafka::api::REGISTRATIONS;
-use kafka_protocol::messages::{self, ApiKey, BrokerId, ProducerId, TransactionalId};
+use kafka_protocol::messages::{self, ApiKey, BrokerId, GroupId, ProducerId, TransactionalId};
 use kafka_protocol::protocol::Request;
 use kafka_support::{Client, Server, encode, frame, framed, frames, new_topic, text, topic_name};
 use uuid::Uuid;
@@ -222,9 +222,141 @@ fn samples() -> Vec<Sample> {
             .with_response_partition_limit(10)
             .with_cursor(Some(cursor))
     });
+    group_samples(&mut all);
     let sampled = |key: i16| all.iter().any(|sample| sample.key == key);
     assert!(REGISTRATIONS.iter().all(|api| sampled(api.key as i16)), "an API without a sample");
     all
+}
+
+/// Those of consumer groups. None of them waits for anybody: the members are strangers.
+fn group_samples(all: &mut Vec<Sample>) {
+    let group = || GroupId(text("g"));
+    let topic = || topic_name("t");
+    sample(all, |version| {
+        use messages::offset_commit_request::{
+            OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+        };
+        let partition = OffsetCommitRequestPartition::default()
+            .with_partition_index(0)
+            .with_committed_offset(4)
+            .with_committed_metadata(Some(text("m")));
+        let topic =
+            OffsetCommitRequestTopic::default().with_name(topic()).with_partitions(vec![partition]);
+        let mut request = OffsetCommitRequest::default()
+            .with_group_id(group())
+            .with_generation_id_or_member_epoch(7)
+            .with_member_id(text("stranger"))
+            .with_topics(vec![topic]);
+        if version >= 7 {
+            request.group_instance_id = Some(text("i"));
+        }
+        request
+    });
+    sample(all, |version| {
+        use messages::offset_fetch_request::{
+            OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic,
+            OffsetFetchRequestTopics,
+        };
+        if version >= 8 {
+            let topics = OffsetFetchRequestTopics::default()
+                .with_name(topic())
+                .with_partition_indexes(vec![0]);
+            let of = OffsetFetchRequestGroup::default()
+                .with_group_id(group())
+                .with_topics(Some(vec![topics]));
+            return OffsetFetchRequest::default().with_groups(vec![of]).with_require_stable(true);
+        }
+        let topics =
+            OffsetFetchRequestTopic::default().with_name(topic()).with_partition_indexes(vec![0]);
+        OffsetFetchRequest::default().with_group_id(group()).with_topics(Some(vec![topics]))
+    });
+    sample(all, |version| {
+        use messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+        let protocol = JoinGroupRequestProtocol::default()
+            .with_name(text("range"))
+            .with_metadata(Bytes::from_static(&[1, 2]));
+        let mut request = JoinGroupRequest::default()
+            .with_group_id(group())
+            .with_session_timeout_ms(10_000)
+            .with_rebalance_timeout_ms(10_000)
+            .with_member_id(text("stranger"))
+            .with_protocol_type(text("consumer"))
+            .with_protocols(vec![protocol]);
+        if version >= 5 {
+            request.group_instance_id = Some(text("i"));
+        }
+        if version >= 8 {
+            request.reason = Some(text("because"));
+        }
+        request
+    });
+    sample(all, |version| {
+        let mut request = messages::HeartbeatRequest::default()
+            .with_group_id(group())
+            .with_generation_id(3)
+            .with_member_id(text("stranger"));
+        if version >= 3 {
+            request.group_instance_id = Some(text("i"));
+        }
+        request
+    });
+    sample(all, |version| {
+        use messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
+        let request = LeaveGroupRequest::default().with_group_id(group());
+        if version < 3 {
+            return request.with_member_id(text("stranger"));
+        }
+        let mut member = MemberIdentity::default()
+            .with_member_id(text("stranger"))
+            .with_group_instance_id(Some(text("i")));
+        if version >= 5 {
+            member.reason = Some(text("because"));
+        }
+        request.with_members(vec![member])
+    });
+    sample(all, |version| {
+        use messages::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment};
+        let assignment = SyncGroupRequestAssignment::default()
+            .with_member_id(text("stranger"))
+            .with_assignment(Bytes::from_static(&[5]));
+        let mut request = SyncGroupRequest::default()
+            .with_group_id(group())
+            .with_generation_id(3)
+            .with_member_id(text("stranger"))
+            .with_assignments(vec![assignment]);
+        if version >= 3 {
+            request.group_instance_id = Some(text("i"));
+        }
+        if version >= 5 {
+            request.protocol_type = Some(text("consumer"));
+            request.protocol_name = Some(text("range"));
+        }
+        request
+    });
+    sample(all, |version| {
+        let request = messages::DescribeGroupsRequest::default().with_groups(vec![group()]);
+        request.with_include_authorized_operations(version >= 3)
+    });
+    sample(all, |version| {
+        let mut request = messages::ListGroupsRequest::default();
+        if version >= 4 {
+            request.states_filter = vec![text("Stable")];
+        }
+        if version >= 5 {
+            request.types_filter = vec![text("classic")];
+        }
+        request
+    });
+    sample(all, |_| messages::DeleteGroupsRequest::default().with_groups_names(vec![group()]));
+    sample(all, |_| {
+        use messages::offset_delete_request::{
+            OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+        };
+        let partition = OffsetDeleteRequestPartition::default().with_partition_index(0);
+        let topic =
+            OffsetDeleteRequestTopic::default().with_name(topic()).with_partitions(vec![partition]);
+        OffsetDeleteRequest::default().with_group_id(group()).with_topics(vec![topic])
+    });
 }
 
 /// Sends bytes on a connection of their own, and nothing more. What comes back is whole frames.

@@ -41,7 +41,15 @@ async fn api_versions_offers_what_is_served() {
         (1, 4, 17),
         (2, 1, 10),
         (3, 0, 13),
+        (8, 2, 9),
+        (9, 1, 9),
         (10, 0, 6),
+        (11, 0, 9),
+        (12, 0, 4),
+        (13, 0, 5),
+        (14, 0, 5),
+        (15, 0, 6),
+        (16, 0, 5),
         (18, 0, 4),
         (19, 2, 7),
         (20, 1, 6),
@@ -52,7 +60,9 @@ async fn api_versions_offers_what_is_served() {
         (33, 0, 2),
         (35, 1, 4),
         (37, 0, 3),
+        (42, 0, 2),
         (44, 0, 1),
+        (47, 0, 0),
         (60, 0, 2),
         (61, 0, 0),
         (71, 0, 0),
@@ -99,7 +109,10 @@ async fn what_kafka_hangs_up_on_is_hung_up_on_and_nobody_else_notices() {
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("an unknown API", frame(999, 0, 1, b"").to_vec()),
         ("a negative API", frame(-1, 0, 1, b"").to_vec()),
-        ("an API that is not served", frame(ApiKey::JoinGroup as i16, 5, 1, b"").to_vec()),
+        (
+            "an API that is not served",
+            frame(ApiKey::ConsumerGroupHeartbeat as i16, 0, 1, b"").to_vec(),
+        ),
         ("a version that is not served", frame(3, 14, 1, b"").to_vec()),
         ("a version that is only advertised", frame(0, 2, 1, b"").to_vec()),
         ("a negative version", frame(3, -1, 1, b"").to_vec()),
@@ -231,8 +244,8 @@ async fn an_idle_connection_is_closed() {
 async fn the_apis_without_a_coordinator_say_so() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    for version in 0..=6 {
-        let request = FindCoordinatorRequest::default();
+    for version in 1..=6 {
+        let request = FindCoordinatorRequest::default().with_key_type(1);
         if version < 4 {
             let answer = client.ask(version, &request.with_key(text("group"))).await;
             assert_eq!((answer.error_code, answer.node_id.0, answer.port), (15, -1, -1));

@@ -2,6 +2,7 @@
 
 mod controller;
 mod failure;
+pub mod groups;
 mod listeners;
 pub mod log;
 mod membership;
@@ -28,6 +29,7 @@ use failure::Failure;
 use membership::Membership;
 use partitions::Follower;
 
+use groups::coordinator::{Following, GroupCoordinator};
 use log::LogManager;
 pub use partitions::{LedPartition, PartitionManager};
 pub use producer_ids::ProducerIds;
@@ -45,6 +47,8 @@ pub struct BrokerContext {
     pub admin: ClusterAdmin,
     /// The partitions that this broker leads.
     pub partitions: PartitionManager,
+    /// The groups that this broker coordinates.
+    pub groups: GroupCoordinator,
     /// Producer ids for idempotent producers.
     pub producer_ids: ProducerIds,
     /// Every log of this broker, led or not.
@@ -81,6 +85,7 @@ pub struct Broker {
     controller: Controller,
     observer: Observer,
     follower: Follower,
+    groups: Following,
     stop: CancellationToken,
     /// A broker that is dropped, as in a start that fails after it, does not go on listening.
     _listening: DropGuard,
@@ -125,10 +130,19 @@ impl Broker {
     /// closes the logs.
     pub async fn shutdown(self, grace: Duration) {
         let Broker {
-            context, membership, controller, observer, follower, stop, connections, ..
+            context,
+            membership,
+            controller,
+            observer,
+            follower,
+            groups,
+            stop,
+            connections,
+            ..
         } = self;
         drop(controller);
         drop(follower);
+        drop(groups);
         membership.leave().await;
         drop(observer);
         let left = net::drain(&stop, &connections, grace).await;

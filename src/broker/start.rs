@@ -11,6 +11,7 @@ use zookeeper_client::Client;
 
 use super::controller::Controller;
 use super::failure::Failure;
+use super::groups::coordinator::GroupCoordinator;
 use super::listeners::{self, BoundListener};
 use super::log::{
     CleanerOptions, LogConfig, LogDirectories, LogError, LogManager, LogManagerOptions,
@@ -80,8 +81,12 @@ pub(super) async fn start(config: BrokerConfig) -> Result<Broker, StartError> {
     );
     let partitions = PartitionManager::new(id, config.clone(), images.clone(), logs.clone());
     let follower = partitions.follow(session.clone());
+    let groups =
+        GroupCoordinator::new(config.groups.clone(), id, images.clone(), partitions.clone());
+    let following = groups.follow();
     let context = Arc::new(BrokerContext {
         id,
+        groups,
         admin: ClusterAdmin::new(config.clone(), images.clone(), session.clone()),
         partitions,
         producer_ids: ProducerIds::new(id, session),
@@ -114,6 +119,7 @@ pub(super) async fn start(config: BrokerConfig) -> Result<Broker, StartError> {
         controller,
         observer,
         follower,
+        groups: following,
         _listening: stop.clone().drop_guard(),
         stop,
         connections,

@@ -56,6 +56,18 @@ pub struct TopicRequest {
     pub config: ConfigMap,
 }
 
+impl TopicRequest {
+    /// A topic of which the broker's defaults say everything.
+    pub fn with_defaults(name: &str) -> TopicRequest {
+        TopicRequest {
+            name: name.to_owned(),
+            partitions: -1,
+            replication_factor: -1,
+            ..TopicRequest::default()
+        }
+    }
+}
+
 /// A checked request, ready to be written: what `CreateTopics` with `validate_only` answers.
 #[derive(Debug, Clone)]
 pub struct TopicPlan {
@@ -177,12 +189,14 @@ impl ClusterAdmin {
     /// As for [`ClusterAdmin::plan_topic`] and [`ClusterAdmin::create_topic`]; a topic that another
     /// broker made meanwhile is no error.
     pub async fn auto_create_topic(&self, name: &str) -> Result<(), AdminError> {
-        let request = TopicRequest {
-            name: name.to_owned(),
-            partitions: -1,
-            replication_factor: -1,
-            ..TopicRequest::default()
-        };
+        self.create_if_missing(TopicRequest::with_defaults(name)).await
+    }
+
+    /// The same for a topic that is made in some way of its own.
+    ///
+    /// # Errors
+    /// As for [`ClusterAdmin::auto_create_topic`].
+    pub async fn create_if_missing(&self, request: TopicRequest) -> Result<(), AdminError> {
         match self.write_plan(&self.plan_topic(request)?, LeftOver::Keep).await {
             Ok(_) | Err(AdminError { code: ResponseError::TopicAlreadyExists, .. }) => Ok(()),
             Err(error) => Err(error),

@@ -82,7 +82,9 @@ async fn read(tls: CoordinatorTls) -> Result<Stores, ConnectError> {
 fn certificates(stores: &Stores) -> Result<TlsCerts, ConnectError> {
     let pem = |certificates: &[rustls_pki_types::CertificateDer<'_>]| {
         let mut text = String::new();
-        certificates.iter().for_each(|der| armour(&mut text, "CERTIFICATE", der));
+        for der in certificates {
+            armour(&mut text, "CERTIFICATE", der);
+        }
         text
     };
     let of = |key: &str, error: Error| ConnectError::Refused(format!("{key}: {error}"));

@@ -267,11 +267,10 @@ async fn probe(client: &Client, publisher: &mut Publisher) -> Result<(), Error> 
         return Ok(());
     };
     publisher.server = match (publisher.server, &error) {
-        (_, Error::Unimplemented) => Server::Old,
         (Server::Unknown { cut }, Error::ConnectionLoss) if cut + 1 < limits::PROBES_CUT_MAX => {
             Server::Unknown { cut: cut + 1 }
         }
-        (_, Error::ConnectionLoss) => Server::Old,
+        (_, Error::Unimplemented | Error::ConnectionLoss) => Server::Old,
         (server, _) => server,
     };
     if publisher.server == Server::Old && !std::mem::replace(&mut publisher.said_old, true) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::groups::GroupsConfig;
 use super::keys::{self, Owner};
 use super::settings::Settings;
 use super::{CoordinatorAccess, ListenAddress, coordinator_access, listeners};
@@ -77,6 +78,8 @@ pub struct BrokerConfig {
     pub producer_id_expiration: Duration,
     /// Compaction.
     pub log_cleaner: LogCleanerConfig,
+    /// What it says of consumer groups.
+    pub groups: GroupsConfig,
     /// Topic defaults as the broker's file sets them, under the *topic* key (`retention.ms`,
     /// `segment.bytes`, …) whatever their broker key is (`log.retention.hours`, …).
     pub topic_defaults: BTreeMap<String, String>,
@@ -119,6 +122,7 @@ impl Default for BrokerConfig {
             flush_check_interval: Duration::from_secs(3),
             producer_id_expiration: Duration::from_secs(86_400),
             log_cleaner: LogCleanerConfig::default(),
+            groups: GroupsConfig::default(),
             topic_defaults: BTreeMap::new(),
             given: BTreeMap::new(),
             embedded: false,
@@ -228,6 +232,7 @@ impl BrokerConfig {
                 settings.number(OWNER, "producer.id.expiration.ms"),
             ),
             log_cleaner: LogCleanerConfig::from_settings(settings),
+            groups: GroupsConfig::from_settings(settings, own_coordinator && connect.is_none()),
             topic_defaults: topic_defaults(settings),
             given: settings
                 .given

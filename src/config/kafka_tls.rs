@@ -173,12 +173,11 @@ impl Keys<'_> {
         const KEY: &str = "ssl.enabled.protocols";
         let mut named = Vec::new();
         for name in self.list(KEY) {
-            match Protocol::by_name(&name) {
-                Some(protocol) => named.push(protocol),
-                None => {
-                    let reason = format!("{name} is not served: expected TLSv1.2, TLSv1.3 or both");
-                    self.problem(KEY, &reason);
-                }
+            if let Some(protocol) = Protocol::by_name(&name) {
+                named.push(protocol);
+            } else {
+                let reason = format!("{name} is not served: expected TLSv1.2, TLSv1.3 or both");
+                self.problem(KEY, &reason);
             }
         }
         if named.is_empty() { Protocol::ALL.to_vec() } else { named }

@@ -270,6 +270,7 @@ fn embedded_defaults(settings: &mut Settings, no_files: bool) {
             ("clientPortAddress", "127.0.0.1"),
             ("doorkeeper.data.dir", "doorkeeper-data"),
             ("doorkeeper.http.listener", "127.0.0.1:9404"),
+            ("group.initial.rebalance.delay.ms", "0"),
             ("listeners", "PLAINTEXT://127.0.0.1:9092"),
             ("tickTime", "2000"),
         ] {

@@ -14,6 +14,7 @@
 
 mod compression;
 mod control;
+mod pairs;
 mod records;
 mod rewrite;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod tests;
 
 pub use compression::Compression;
 pub use control::{ControlRecord, control_batch, control_record};
+pub use pairs::{for_each_key_value, plain_batch};
 pub use records::{RecordMeta, for_each_record};
 pub use rewrite::{KeyHash, KeyedRecord, empty_batch, for_each_keyed_record, rewritten_batch};
 

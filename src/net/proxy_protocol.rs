@@ -11,6 +11,7 @@ pub const V2_BYTES_MAX: usize = 536;
 
 const V1_START: &[u8] = b"PROXY ";
 const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+const LOCAL: u8 = 0;
 const V2_FIXED: usize = 16;
 
 /// Who is at the other end of a load balancer.
@@ -119,7 +120,6 @@ fn version2(bytes: &[u8]) -> Result<Option<(usize, Source)>, BadHeader> {
         return Err(BadHeader::TooLong);
     }
     let Some(addresses) = bytes.get(V2_FIXED..whole) else { return Ok(None) };
-    const LOCAL: u8 = 0;
     if command == LOCAL {
         return Ok(Some((whole, Source::Unknown)));
     }

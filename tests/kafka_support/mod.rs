@@ -39,9 +39,8 @@ impl Server {
     /// Starts with a configuration that `change` has changed.
     pub async fn with(change: impl FnOnce(&mut BrokerConfig)) -> Server {
         let directory = tempfile::tempdir().unwrap();
-        let local = ListenAddress { host: "127.0.0.1".to_owned(), port: 0 };
         let coordinator = Coordinator::start(CoordinatorConfig {
-            client_address: Some(local.clone()),
+            client_address: Some(local()),
             data_dir: directory.path().join("coordinator"),
             data_log_dir: directory.path().join("coordinator"),
             pre_alloc_size: 1 << 20,
@@ -50,20 +49,7 @@ impl Server {
         })
         .await
         .unwrap();
-        let mut config = BrokerConfig {
-            broker_id: 3,
-            listeners: vec![ListenerConfig {
-                name: "PLAINTEXT".to_owned(),
-                protocol: "PLAINTEXT".to_owned(),
-                bind: local,
-                advertised: None,
-            }],
-            log_dirs: vec![directory.path().join("broker")],
-            zookeeper_connect: coordinator.client_address().unwrap().to_string(),
-            ..BrokerConfig::default()
-        };
-        change(&mut config);
-        let broker = Broker::start(config).await.unwrap();
+        let broker = broker_of(&coordinator, &directory, change).await;
         Server { broker, coordinator, directory }
     }
 
@@ -86,11 +72,44 @@ impl Server {
         }
     }
 
+    /// Ends the broker and starts another on its logs.
+    pub async fn restart(self, change: impl FnOnce(&mut BrokerConfig)) -> Server {
+        let Server { broker, coordinator, directory } = self;
+        broker.shutdown(PATIENCE).await;
+        let broker = broker_of(&coordinator, &directory, change).await;
+        Server { broker, coordinator, directory }
+    }
+
     /// Ends broker and coordinator.
     pub async fn stop(self) {
         self.broker.shutdown(PATIENCE).await;
         self.coordinator.shutdown(PATIENCE).await;
     }
+}
+
+fn local() -> ListenAddress {
+    ListenAddress { host: "127.0.0.1".to_owned(), port: 0 }
+}
+
+async fn broker_of(
+    coordinator: &Coordinator,
+    directory: &TempDir,
+    change: impl FnOnce(&mut BrokerConfig),
+) -> Broker {
+    let mut config = BrokerConfig {
+        broker_id: 3,
+        listeners: vec![ListenerConfig {
+            name: "PLAINTEXT".to_owned(),
+            protocol: "PLAINTEXT".to_owned(),
+            bind: local(),
+            advertised: None,
+        }],
+        log_dirs: vec![directory.path().join("broker")],
+        zookeeper_connect: coordinator.client_address().unwrap().to_string(),
+        ..BrokerConfig::default()
+    };
+    change(&mut config);
+    Broker::start(config).await.unwrap()
 }
 
 /// A name of a topic in the protocol's type.

@@ -6,6 +6,7 @@ use kafka_protocol::ResponseError;
 use parking_lot::Mutex;
 
 use crate::broker::BrokerContext;
+use crate::cluster::admin::TopicRequest;
 
 /// Names that are being made now, so that a thousand clients who want one topic make it once.
 #[derive(Debug, Default)]
@@ -18,11 +19,17 @@ impl AutoCreation {
     /// retries: `LEADER_NOT_AVAILABLE` once the topic stands in the znodes,
     /// `UNKNOWN_TOPIC_OR_PARTITION` while another request is making it, else why it can't be made.
     pub async fn create(&self, broker: &BrokerContext, name: &str) -> ResponseError {
+        self.create_as(broker, TopicRequest::with_defaults(name)).await
+    }
+
+    /// The same for a topic that is to be made in some way of its own.
+    pub async fn create_as(&self, broker: &BrokerContext, request: TopicRequest) -> ResponseError {
+        let name = &request.name.clone();
         if !self.making.lock().insert(name.to_owned()) {
             return ResponseError::UnknownTopicOrPartition;
         }
         let _making = Making { all: self, name };
-        match broker.admin.auto_create_topic(name).await {
+        match broker.admin.create_if_missing(request).await {
             Ok(()) => ResponseError::LeaderNotAvailable,
             Err(error) if error.code == ResponseError::TopicAlreadyExists => {
                 ResponseError::LeaderNotAvailable

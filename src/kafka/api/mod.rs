@@ -19,6 +19,7 @@ pub mod admin_result;
 pub mod auto_creation;
 pub mod broker_configs;
 pub mod config_resource;
+pub mod coordinator_answer;
 pub mod fetch_response;
 pub mod leader;
 pub mod metadata_answer;
@@ -34,6 +35,8 @@ pub mod api_versions;
 pub mod create_partitions;
 #[path = "19_create_topics.rs"]
 pub mod create_topics;
+#[path = "42_delete_groups.rs"]
+pub mod delete_groups;
 #[path = "21_delete_records.rs"]
 pub mod delete_records;
 #[path = "20_delete_topics.rs"]
@@ -42,6 +45,8 @@ pub mod delete_topics;
 pub mod describe_cluster;
 #[path = "32_describe_configs.rs"]
 pub mod describe_configs;
+#[path = "15_describe_groups.rs"]
+pub mod describe_groups;
 #[path = "35_describe_log_dirs.rs"]
 pub mod describe_log_dirs;
 #[path = "61_describe_producers.rs"]
@@ -54,18 +59,34 @@ pub mod fetch;
 pub mod find_coordinator;
 #[path = "71_get_telemetry_subscriptions.rs"]
 pub mod get_telemetry_subscriptions;
+#[path = "12_heartbeat.rs"]
+pub mod heartbeat;
 #[path = "44_incremental_alter_configs.rs"]
 pub mod incremental_alter_configs;
 #[path = "22_init_producer_id.rs"]
 pub mod init_producer_id;
+#[path = "11_join_group.rs"]
+pub mod join_group;
+#[path = "13_leave_group.rs"]
+pub mod leave_group;
+#[path = "16_list_groups.rs"]
+pub mod list_groups;
 #[path = "02_list_offsets.rs"]
 pub mod list_offsets;
 #[path = "03_metadata.rs"]
 pub mod metadata;
+#[path = "08_offset_commit.rs"]
+pub mod offset_commit;
+#[path = "47_offset_delete.rs"]
+pub mod offset_delete;
+#[path = "09_offset_fetch.rs"]
+pub mod offset_fetch;
 #[path = "23_offset_for_leader_epoch.rs"]
 pub mod offset_for_leader_epoch;
 #[path = "00_produce.rs"]
 pub mod produce;
+#[path = "14_sync_group.rs"]
+pub mod sync_group;
 
 /// One API: its number, its name and the versions of it.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +155,15 @@ serve! {
     Fetch => fetch, FetchRequest;
     ListOffsets => list_offsets, ListOffsetsRequest;
     Metadata => metadata, MetadataRequest;
+    OffsetCommit => offset_commit, OffsetCommitRequest;
+    OffsetFetch => offset_fetch, OffsetFetchRequest;
     FindCoordinator => find_coordinator, FindCoordinatorRequest;
+    JoinGroup => join_group, JoinGroupRequest;
+    Heartbeat => heartbeat, HeartbeatRequest;
+    LeaveGroup => leave_group, LeaveGroupRequest;
+    SyncGroup => sync_group, SyncGroupRequest;
+    DescribeGroups => describe_groups, DescribeGroupsRequest;
+    ListGroups => list_groups, ListGroupsRequest;
     ApiVersions => api_versions, ApiVersionsRequest;
     CreateTopics => create_topics, CreateTopicsRequest;
     DeleteTopics => delete_topics, DeleteTopicsRequest;
@@ -145,7 +174,9 @@ serve! {
     AlterConfigs => alter_configs, AlterConfigsRequest;
     DescribeLogDirs => describe_log_dirs, DescribeLogDirsRequest;
     CreatePartitions => create_partitions, CreatePartitionsRequest;
+    DeleteGroups => delete_groups, DeleteGroupsRequest;
     IncrementalAlterConfigs => incremental_alter_configs, IncrementalAlterConfigsRequest;
+    OffsetDelete => offset_delete, OffsetDeleteRequest;
     DescribeCluster => describe_cluster, DescribeClusterRequest;
     DescribeProducers => describe_producers, DescribeProducersRequest;
     GetTelemetrySubscriptions => get_telemetry_subscriptions, GetTelemetrySubscriptionsRequest;

@@ -18,6 +18,9 @@ pub const TOPIC: i32 = bits(&[
     Operation::AlterConfigs,
 ]);
 
+/// The operations on a group.
+pub const GROUP: i32 = Operation::Read.bit() | Operation::Delete.bit() | Operation::Describe.bit();
+
 /// The operations on the cluster.
 pub const CLUSTER: i32 = bits(&[
     Operation::Create,

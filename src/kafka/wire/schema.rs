@@ -98,7 +98,15 @@ pub const fn of(key: ApiKey) -> Option<&'static Schema> {
         ApiKey::Fetch => &FETCH,
         ApiKey::ListOffsets => &LIST_OFFSETS,
         ApiKey::Metadata => &METADATA,
+        ApiKey::OffsetCommit => &OFFSET_COMMIT,
+        ApiKey::OffsetFetch => &OFFSET_FETCH,
         ApiKey::FindCoordinator => &FIND_COORDINATOR,
+        ApiKey::JoinGroup => &JOIN_GROUP,
+        ApiKey::Heartbeat => &HEARTBEAT,
+        ApiKey::LeaveGroup => &LEAVE_GROUP,
+        ApiKey::SyncGroup => &SYNC_GROUP,
+        ApiKey::DescribeGroups => &DESCRIBE_GROUPS,
+        ApiKey::ListGroups => &LIST_GROUPS,
         ApiKey::ApiVersions => &API_VERSIONS,
         ApiKey::CreateTopics => &CREATE_TOPICS,
         ApiKey::DeleteTopics => &DELETE_TOPICS,
@@ -109,7 +117,9 @@ pub const fn of(key: ApiKey) -> Option<&'static Schema> {
         ApiKey::AlterConfigs => &ALTER_CONFIGS,
         ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
+        ApiKey::DeleteGroups => &DELETE_GROUPS,
         ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
+        ApiKey::OffsetDelete => &OFFSET_DELETE,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
         ApiKey::DescribeProducers => &DESCRIBE_PRODUCERS,
         ApiKey::GetTelemetrySubscriptions => &GET_TELEMETRY_SUBSCRIPTIONS,
@@ -202,12 +212,125 @@ const METADATA: Schema = Schema {
     ],
 };
 
+const OFFSET_COMMIT: Schema = Schema {
+    flexible: 8,
+    fields: &[
+        TEXT,                      // group_id
+        INT,                       // generation_id
+        TEXT,                      // member_id
+        TEXT.since(7).nullable(7), // group_instance_id
+        LONG.since(2).until(4),    // retention_time_ms
+        array(&Kind::Struct(&[
+            TEXT, // name
+            array(&Kind::Struct(&[
+                INT,              // partition_index
+                LONG,             // committed_offset
+                INT.since(6),     // committed_leader_epoch
+                TEXT.nullable(0), // committed_metadata
+            ])),
+        ])),
+    ],
+};
+
+const OFFSET_FETCH: Schema = Schema {
+    flexible: 6,
+    fields: &[
+        TEXT.until(7),                                            // group_id
+        array(&Kind::Struct(&[TEXT, INTS])).until(7).nullable(2), // topics
+        array(&Kind::Struct(&[
+            TEXT,                      // group_id
+            TEXT.since(9).nullable(9), // member_id
+            INT.since(9),              // member_epoch
+            array(&Kind::Struct(&[TEXT, INTS])).nullable(8),
+        ]))
+        .since(8), // groups
+        BYTE.since(7),                                            // require_stable
+    ],
+};
+
 const FIND_COORDINATOR: Schema = Schema {
     flexible: 3,
     fields: &[
         TEXT.until(3),  // key
         BYTE.since(1),  // key_type
         TEXTS.since(4), // coordinator_keys
+    ],
+};
+
+const JOIN_GROUP: Schema = Schema {
+    flexible: 6,
+    fields: &[
+        TEXT,                      // group_id
+        INT,                       // session_timeout_ms
+        INT.since(1),              // rebalance_timeout_ms
+        TEXT,                      // member_id
+        TEXT.since(5).nullable(5), // group_instance_id
+        TEXT,                      // protocol_type
+        array(&Kind::Struct(&[TEXT, field(Kind::Blob)])),
+        TEXT.since(8).nullable(8), // reason
+    ],
+};
+
+const HEARTBEAT: Schema = Schema {
+    flexible: 4,
+    fields: &[
+        TEXT,                      // group_id
+        INT,                       // generation_id
+        TEXT,                      // member_id
+        TEXT.since(3).nullable(3), // group_instance_id
+    ],
+};
+
+const LEAVE_GROUP: Schema = Schema {
+    flexible: 4,
+    fields: &[
+        TEXT,          // group_id
+        TEXT.until(2), // member_id
+        array(&Kind::Struct(&[
+            TEXT,                      // member_id
+            TEXT.nullable(3),          // group_instance_id
+            TEXT.since(5).nullable(5), // reason
+        ]))
+        .since(3),
+    ],
+};
+
+const SYNC_GROUP: Schema = Schema {
+    flexible: 4,
+    fields: &[
+        TEXT,                      // group_id
+        INT,                       // generation_id
+        TEXT,                      // member_id
+        TEXT.since(3).nullable(3), // group_instance_id
+        TEXT.since(5).nullable(5), // protocol_type
+        TEXT.since(5).nullable(5), // protocol_name
+        array(&Kind::Struct(&[TEXT, field(Kind::Blob)])),
+    ],
+};
+
+const DESCRIBE_GROUPS: Schema = Schema {
+    flexible: 5,
+    fields: &[
+        TEXTS,         // groups
+        BYTE.since(3), // include_authorized_operations
+    ],
+};
+
+const LIST_GROUPS: Schema = Schema {
+    flexible: 3,
+    fields: &[
+        TEXTS.since(4), // states_filter
+        TEXTS.since(5), // types_filter
+    ],
+};
+
+const DELETE_GROUPS: Schema = Schema { flexible: 2, fields: &[TEXTS] };
+
+const OFFSET_DELETE: Schema = Schema {
+    flexible: NEVER,
+    fields: &[
+        TEXT, // group_id
+        array(&Kind::Struct(&[TEXT, array(&Kind::Struct(&[INT]))])),
     ],
 };
 

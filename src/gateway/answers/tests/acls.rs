@@ -206,7 +206,7 @@ fn who_may_make_topics_is_checked_before_a_broker_is_asked() {
     let looking = request.with_allow_auto_topic_creation(false);
     match asked("bob", &looking, &nothing) {
         Answer::Missing { names, create: false } => {
-            assert_eq!(names, ["new", "__consumer_offsets"])
+            assert_eq!(names, ["new", "__consumer_offsets"]);
         }
         other => panic!("{other:?}"),
     }

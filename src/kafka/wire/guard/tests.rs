@@ -50,7 +50,17 @@ apis! {
     Fetch => FetchRequest;
     ListOffsets => ListOffsetsRequest;
     Metadata => MetadataRequest;
+    OffsetCommit => OffsetCommitRequest;
+    OffsetFetch => OffsetFetchRequest;
     FindCoordinator => FindCoordinatorRequest;
+    JoinGroup => JoinGroupRequest;
+    Heartbeat => HeartbeatRequest;
+    LeaveGroup => LeaveGroupRequest;
+    SyncGroup => SyncGroupRequest;
+    DescribeGroups => DescribeGroupsRequest;
+    ListGroups => ListGroupsRequest;
+    DeleteGroups => DeleteGroupsRequest;
+    OffsetDelete => OffsetDeleteRequest;
     ApiVersions => ApiVersionsRequest;
     CreateTopics => CreateTopicsRequest;
     DeleteTopics => DeleteTopicsRequest;
