@@ -126,7 +126,7 @@ fn commit_request(name: &str, offset: i64) -> OffsetCommitRequest {
 async fn committed(client: &mut Client, version: i16, name: &str) -> (i64, String) {
     let told = |offset: i64, metadata: &Option<_>| {
         let metadata: &Option<kafka_protocol::protocol::StrBytes> = metadata;
-        (offset, metadata.as_ref().map(|text| text.to_string()).unwrap_or_default())
+        (offset, metadata.as_ref().map(ToString::to_string).unwrap_or_default())
     };
     if version >= 8 {
         let of = OffsetFetchRequestGroup::default().with_group_id(group(name)).with_topics(None);
