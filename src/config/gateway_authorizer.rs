@@ -77,7 +77,6 @@ mod tests {
 
     #[test]
     fn who_decides() {
-        const CLASS: &str = "authorizer.class.name=kafka.security.authorizer.AclAuthorizer";
         assert_eq!(authorizer(&[]), GatewayAuthorizer::Nobody);
         assert_eq!(authorizer(&["authorizer.class.name="]), GatewayAuthorizer::Nobody);
         let rules = |users: &[&str], allow_without_acls| {
