@@ -351,7 +351,7 @@ mod tests {
             ("host.name", Use::Unused),
             ("group.1", Use::Idle("they are for the members of an ensemble")),
             ("ssl.quorum.clientAuth", Use::Idle("they are for the members of an ensemble")),
-            ("group.initial.rebalance.delay.ms", Use::Unused),
+            ("group.initial.rebalance.delay.ms", Use::Used),
         ] {
             assert_eq!(known(name).first().map(|known| known.used), Some(used), "{name}");
         }
