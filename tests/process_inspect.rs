@@ -206,7 +206,7 @@ fn znodes_are_resolved_as_the_broker_resolves() {
         (&["--topic", "orders", "--key", "foobar"], 0),
         (&["--topic", "nobody-made-it"], 1),
         (&["--topic", "orders", "--partition", "9"], 1),
-        (&["--group", "some", "--transactional-id", "other"], 1),
+        (&["--transactional-id", "other"], 1),
     ];
     for (words, code) in cases {
         let mut told = resolve(&broker, words, code);
