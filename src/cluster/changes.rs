@@ -74,7 +74,13 @@ impl Changes {
             Some(paths::Znode::BrokerConfig(entity)) => {
                 _ = self.broker_configs.insert(entity.to_owned());
             }
-            Some(paths::Znode::DeleteTopic(name)) => _ = self.deleting.insert(name.to_owned()),
+            Some(paths::Znode::DeleteTopic(name)) => {
+                // The events of different roots may come in another order than the changes. Without
+                // the topic's own, one that is deleted would be there again for a moment.
+                self.deleting.insert(name.to_owned());
+                self.partitions.remove(name);
+                self.topics.insert(name.to_owned());
+            }
             Some(paths::Znode::Acl(pattern, kind, name)) => {
                 _ = self.acls.insert(ResourcePattern { pattern, kind, name: name.to_owned() });
             }
@@ -103,20 +109,21 @@ mod tests {
             "/cluster/id",
             "/config/topics/a",
             "/config/brokers/1",
-            "/admin/delete_topics/a",
+            "/admin/delete_topics/d",
             "/kafka-acl/Topic/a",
             "/kafka-acl/Topic/a",
             "/kafka-acl-extended/prefixed/Topic/a",
         ] {
             assert!(changes.note(path), "{path}");
         }
-        assert_eq!(changes.len(), 11);
+        assert_eq!(changes.len(), 12);
+        assert_eq!(changes.topics, ["d".to_owned()].into(), "a topic is read with its deletion");
         assert_eq!(changes.partitions["a"], [0, 1].into());
         // A topic comes with its partitions.
         assert!(changes.note("/brokers/topics/a"));
         assert!(changes.note("/brokers/topics/a/partitions/5/state"));
         assert_eq!(changes.partitions.keys().collect::<Vec<_>>(), ["b"]);
-        assert_eq!((changes.len(), changes.topics.len()), (10, 1));
+        assert_eq!((changes.len(), changes.topics.len()), (11, 2));
     }
 
     #[test]
