@@ -9,8 +9,10 @@ mod tls_support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use doorkeeper::config::gateway::GatewayAuthorizer;
 use doorkeeper::config::{GatewayConfig, SecurityProtocol};
 use doorkeeper::gateway::Gateway;
+use doorkeeper::kafka::security::{AclRules, PrincipalMapper};
 use doorkeeper::net::tls::{ClientAuth, TlsConfig};
 use gateway_support::{Stage, address, config, eventually, in_time, relay, start};
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
@@ -23,7 +25,7 @@ use tokio_rustls::client::TlsStream;
 
 /// A gateway whose only listener speaks TLS, in front of a broker that the test plays.
 struct Scene {
-    _stage: Stage,
+    stage: Stage,
     gateway: Gateway,
     files: tempfile::TempDir,
     authority: Authority,
@@ -49,7 +51,7 @@ impl Scene {
         config.listeners[0].protocol = SecurityProtocol::Ssl;
         config.listeners[0].tls = Some(tls);
         let gateway = start(config).await;
-        Scene { _stage: stage, gateway, files, authority }
+        Scene { stage, gateway, files, authority }
     }
 
     fn address(&self) -> SocketAddr {
@@ -109,6 +111,30 @@ async fn a_listener_that_takes_certificates_takes_good_ones() {
     let strange = Authority::new("other").sign("alice");
     assert!(told(scene.address(), &config(None)).await.is_some());
     assert!(told(scene.address(), &config(Some(&strange))).await.is_none());
+}
+
+#[tokio::test]
+async fn certificates_name_whom_acls_are_about() {
+    let decide = |connect: &str| GatewayConfig {
+        authorizer: GatewayAuthorizer::Acls(AclRules::default()),
+        principal_mapper: PrincipalMapper::parse("RULE:^CN=([A-Za-z]+),O=.*$/$1/L").unwrap(),
+        ..config(connect)
+    };
+    let scene = Scene::with(decide, |tls| tls.client_auth = ClientAuth::Want).await;
+    let sees = async |identity: Option<&str>| {
+        let identity = identity.map(|name| scene.authority.sign(name));
+        let config = client(&scene.authority, identity.as_ref());
+        Some(told(scene.address(), &config).await?.topics.len())
+    };
+    assert_eq!(sees(Some("Alice")).await, Some(0), "nothing is allowed yet");
+    let acls = r#"{"version":1,"acls":[{"principal":"User:alice","permissionType":"Allow",
+        "operation":"Read","host":"127.0.0.1"}]}"#;
+    scene.stage.make("/kafka-acl/Topic/t", acls).await;
+    eventually(async || (sees(Some("Alice")).await? == 1).then_some(())).await;
+    assert_eq!(sees(Some("Bob")).await, Some(0));
+    assert_eq!(sees(None).await, Some(0), "without a certificate they are nobody in particular");
+    assert_eq!(sees(Some("alice 2")).await, None, "no rule fits");
+    assert_eq!(sees(Some("alice")).await, Some(1));
 }
 
 #[tokio::test]

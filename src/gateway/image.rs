@@ -41,7 +41,14 @@ impl Followed {
         }
         let acls = match &config.authorizer {
             GatewayAuthorizer::Acls(_) => FollowAcls::Yes,
-            GatewayAuthorizer::Nobody | GatewayAuthorizer::Brokers => FollowAcls::No,
+            GatewayAuthorizer::Nobody => FollowAcls::No,
+            GatewayAuthorizer::Brokers => {
+                tracing::warn!(
+                    "authorizer.class.name is not Kafka's AclAuthorizer, or its ACLs are kept elsewhere: \
+                     every question is asked of the brokers"
+                );
+                FollowAcls::No
+            }
         };
         let observer = Observer::start(coordinator.clone(), None, images.clone(), acls);
         first_image(&images, &coordinator).await;

@@ -16,6 +16,7 @@ use super::owed::{FromUpstream, Owed, Then};
 use super::requests::{HEAD, Requests};
 use super::view::View;
 use super::{api_versions, described, exchange, missing};
+use crate::config::gateway::GatewayAuthorizer;
 use crate::kafka::security::Caller;
 use crate::kafka::wire::frame::LENGTH_BYTES;
 use crate::kafka::wire::guard;
@@ -66,7 +67,10 @@ impl Requests<'_> {
             return None;
         }
         if !*view.logins.get(visitor.listener)? {
-            return Some(self.visitor.clone());
+            // Brokers may judge by the certificate that the gateway shows them: only they can tell.
+            let lent = core.config.upstream.key_store.is_some() && visitor.certificate.is_none();
+            let judged = core.config.authorizer != GatewayAuthorizer::Nobody;
+            return (!lent || !judged).then(|| self.visitor.clone());
         }
         if let Some(own) = core.own_login(visitor.listener) {
             let principal = visitor.certificate.clone().unwrap_or_else(|| own.principal());
