@@ -451,6 +451,19 @@ pub const GATEWAY_ASKED_BYTES_MAX: usize = 16 << 20;
 /// How long the image is waited for to show what a broker or a znode has shown already.
 pub const GATEWAY_SHOWN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Files that a gateway keeps for other things than clients and their brokers: relay ports, sessions
+/// with coordinators, its own questions, the HTTP endpoint.
+pub const GATEWAY_FILES_RESERVED: usize = 1_024;
+
+/// Addresses whose request rates are told apart.
+pub const GATEWAY_RATED_ADDRESSES_MAX: usize = 100_000;
+
+/// The longest that a client is not read for its rate's sake, before it is looked again.
+pub const GATEWAY_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// How long the header of the PROXY protocol may take: it is what a load balancer sends first.
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How often the port of a broker that could not be had is tried again.
 pub const GATEWAY_PORT_RETRY: Duration = Duration::from_secs(10);
 

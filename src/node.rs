@@ -4,15 +4,17 @@ mod banner;
 mod ready_file;
 mod signals;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::broker::{self, Broker};
 use crate::config::{BrokerConfig, Configuration, CoordinatorConfig, GatewayConfig, ListenAddress};
-use crate::gateway::{self, Gateway};
+use crate::gateway;
+use crate::gateway::clusters::Gateways;
 use crate::limits;
 use crate::net::BindError;
 use crate::telemetry::http::HttpServer;
@@ -63,7 +65,7 @@ struct Node {
     http: Option<HttpServer>,
     coordinator: Option<Coordinator>,
     broker: Option<Broker>,
-    gateway: Option<Gateway>,
+    gateways: Option<Gateways>,
 }
 
 /// Runs the roles until a signal ends them, and drains them.
@@ -111,7 +113,7 @@ impl Node {
         recorder: PrometheusHandle,
         health: &Health,
     ) -> Result<(), NodeError> {
-        let Configuration { coordinator, broker, gateway, http, .. } = configuration;
+        let Configuration { coordinator, broker, gateway, more_gateways, http, .. } = configuration;
         if coordinator.is_some() {
             health.not_ready("coordinator", "starting");
         }
@@ -141,13 +143,16 @@ impl Node {
             health.ready("broker");
         }
         if let Some(config) = gateway {
-            for family in ["doorkeeper_cluster_", "doorkeeper_gateway_"] {
-                names::register(family);
+            let several = !more_gateways.is_empty();
+            let configs = std::iter::once(config).chain(more_gateways).collect();
+            self.start_gateways(configs).await?;
+            if several {
+                health.forget("gateway");
             }
-            self.start_gateway(config).await?;
-            if let Some(gateway) = &self.gateway {
-                let image = gateway.image();
-                health.ready_while("gateway", move || image.report());
+            for cluster in self.gateways.iter().flat_map(Gateways::clusters) {
+                let cluster = cluster.clone();
+                let title = cluster.title();
+                health.ready_while(&title, move || cluster.report());
             }
         }
         Ok(())
@@ -175,11 +180,11 @@ impl Node {
         Ok(())
     }
 
-    async fn start_gateway(&mut self, config: GatewayConfig) -> Result<(), NodeError> {
+    async fn start_gateways(&mut self, configs: Vec<GatewayConfig>) -> Result<(), NodeError> {
         let begun = Instant::now();
-        let gateway = Gateway::start(config).await.map_err(NodeError::Gateway)?;
+        let gateways = Gateways::start(configs).await.map_err(NodeError::Gateway)?;
         tracing::info!(took = ?begun.elapsed(), "gateway serves");
-        self.gateway = Some(gateway);
+        self.gateways = Some(gateways);
         Ok(())
     }
 
@@ -197,6 +202,7 @@ impl Node {
         banner::print(self, data);
         let ended = tokio::select! {
             failed = self.failed() => Err(failed),
+            never = self.keep_ready_file(ready_file.as_deref()) => match never {},
             signal = signals.next() => {
                 tracing::info!(signal, "stopping");
                 Ok(())
@@ -206,6 +212,26 @@ impl Node {
             ready_file::remove(path);
         }
         ended
+    }
+
+    /// Writes the ready file anew when there is something else to say: gateways of other clusters come
+    /// to serve, brokers come and go.
+    async fn keep_ready_file(&self, ready_file: Option<&Path>) -> Infallible {
+        let (Some(gateways), Some(path)) = (&self.gateways, ready_file) else {
+            return std::future::pending().await;
+        };
+        let mut changed = gateways.changed();
+        changed.mark_changed();
+        let mut written = Vec::new();
+        while changed.changed().await.is_ok() {
+            match ready_file::write_anew(path, self, &written) {
+                Ok(now) => written = now,
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "can't write the ready file");
+                }
+            }
+        }
+        std::future::pending().await
     }
 
     async fn failed(&self) -> NodeError {
@@ -232,8 +258,8 @@ impl Node {
     async fn stop(&mut self) {
         let deadline = Instant::now() + limits::DRAIN_GRACE;
         let all = async {
-            if let Some(gateway) = self.gateway.take() {
-                gateway.shutdown(limits::DRAIN_GRACE).await;
+            if let Some(gateways) = self.gateways.take() {
+                gateways.shutdown(limits::DRAIN_GRACE).await;
             }
             if let Some(broker) = self.broker.take() {
                 let reserved = limits::COORDINATOR_DRAIN_RESERVE;

@@ -68,7 +68,8 @@ impl Observer {
         }));
         let session = SharedSession::new(coordinator.acls);
         let publisher = Publisher::new(coordinator.connect.clone(), images, acls);
-        let task = tokio::spawn(follow(coordinator, first, session.clone(), publisher));
+        let follow = follow(coordinator, first, session.clone(), publisher);
+        let task = tokio::spawn(crate::telemetry::cluster_label::inherit(follow));
         Observer { task, session }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::messages::ApiKey;
@@ -9,12 +10,15 @@ use kafka_protocol::messages::ApiKey;
 use super::broker::{cap, connect_string, count, idle, milliseconds};
 pub use super::gateway_authorizer::GatewayAuthorizer;
 use super::gateway_authorizer::{authorizer, principal_mapper};
+use super::gateway_door::{self, GatewayLimits};
 use super::gateway_upstream::UpstreamConfig;
-use super::keys::{GATEWAY_LISTENER, OF_LISTENERS, Owner};
+use super::host_pattern::HostPattern;
+use super::keys::{OF_LISTENERS, Owner};
 use super::listeners;
 use super::settings::Settings;
 use super::{CoordinatorAccess, ListenAddress, SecurityProtocol, kafka_tls};
 use crate::kafka::security::PrincipalMapper;
+use crate::net::network::Network;
 use crate::net::tls::{ClientAuth, TlsConfig};
 
 /// One entry of `listeners`: where clients come in.
@@ -31,6 +35,18 @@ pub struct GatewayListener {
     pub protocol: SecurityProtocol,
     /// `ssl.*`, where that is TLS.
     pub tls: Option<TlsConfig>,
+    /// Its own ports for brokers (`doorkeeper.gateway.listener.NAME.port.base` and the like), in place
+    /// of those of all listeners.
+    pub ports: Option<RelayAddresses>,
+    /// The networks that its connections come from, each with a header of the PROXY protocol
+    /// (`doorkeeper.gateway.proxy.protocol.*`); `None`: clients come by themselves.
+    pub proxies: Option<Vec<Network>>,
+    /// `listener.name.<name>.max.connections`.
+    pub max_connections: usize,
+    /// `listener.name.<name>.max.connection.creation.rate`; `None` is no limit.
+    pub connection_rate: Option<u32>,
+    /// Whether other clusters are served on the same socket, told apart by host names.
+    pub shared: bool,
 }
 
 impl GatewayListener {
@@ -43,6 +59,11 @@ impl GatewayListener {
             brokers: name.to_owned(),
             protocol: SecurityProtocol::Plaintext,
             tls: None,
+            ports: None,
+            proxies: None,
+            max_connections: usize::MAX,
+            connection_rate: None,
+            shared: false,
         }
     }
 }
@@ -54,6 +75,17 @@ pub enum GatewayAddresses {
     Brokers,
     /// The gateway's, one port for each broker: the relay.
     Gateway(RelayAddresses),
+    /// The gateway's, one name for each broker: the relay on one port, with TLS.
+    Names(RelayNames),
+}
+
+/// The names of the relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayNames {
+    /// `doorkeeper.gateway.sni.pattern`.
+    pub pattern: HostPattern,
+    /// `doorkeeper.gateway.sni.advertised.port`; unset is the listener's.
+    pub advertised_port: Option<u16>,
 }
 
 /// Where the relay's ports are.
@@ -71,6 +103,12 @@ pub struct RelayAddresses {
 /// What a gateway is started with.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
+    /// Its name among several clusters (`doorkeeper.gateway.clusters`).
+    pub cluster: Option<Arc<str>>,
+    /// `doorkeeper.gateway.sni.host`: what its bootstrap address is called where it shares a listener.
+    pub sni_host: Option<String>,
+    /// What clients may do, besides the caps below.
+    pub limits: GatewayLimits,
     /// `listeners` with `doorkeeper.gateway.listener.NAME.brokers`.
     pub listeners: Vec<GatewayListener>,
     /// `doorkeeper.gateway.addresses` and what goes with it.
@@ -115,6 +153,9 @@ pub struct GatewayConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         GatewayConfig {
+            cluster: None,
+            sni_host: None,
+            limits: GatewayLimits::default(),
             listeners: vec![GatewayListener::plain(
                 "PLAINTEXT",
                 ListenAddress { host: String::new(), port: 9092 },
@@ -161,9 +202,14 @@ impl GatewayConfig {
             .and_then(|text| text.parse().ok())
             .unwrap_or(session_timeout);
         settings.comes_to("zookeeper.connection.timeout.ms", &connection_timeout);
-        let listeners = listeners(settings);
+        let mut listeners = listeners(settings);
+        let addresses = gateway_door::addresses(settings, &mut listeners);
+        gateway_door::of_listeners(settings, &mut listeners);
         GatewayConfig {
-            addresses: addresses(settings, listeners.len()),
+            cluster: None,
+            sni_host: gateway_door::sni_host(settings),
+            limits: GatewayLimits::from_settings(settings),
+            addresses,
             listeners,
             refuse_apis: refused_apis(settings),
             authorizer: authorizer(settings),
@@ -194,7 +240,6 @@ impl GatewayConfig {
 }
 
 fn listeners(settings: &mut Settings) -> Vec<GatewayListener> {
-    let (prefix, suffix) = GATEWAY_LISTENER;
     let mut listeners: Vec<GatewayListener> = listeners::named(settings, OWNER)
         .into_iter()
         .map(|named| {
@@ -208,17 +253,6 @@ fn listeners(settings: &mut Settings) -> Vec<GatewayListener> {
         listener.tls = kafka_tls::of_listener(settings, OWNER, &listener.name);
     }
     check_identities(settings, &listeners);
-    for (key, given) in settings.given.clone() {
-        let name = key.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
-        let Some(name) = name.map(str::to_ascii_uppercase) else { continue };
-        match listeners.iter_mut().find(|listener| listener.name == name) {
-            Some(listener) if !given.value.is_empty() => {
-                listener.brokers = given.value.to_ascii_uppercase();
-            }
-            Some(_) => settings.problem(&key, "expected the name of a listener of the brokers"),
-            None => settings.problem(&key, &format!("{name} is not one of listeners")),
-        }
-    }
     listeners
 }
 
@@ -248,58 +282,6 @@ fn check_identities(settings: &mut Settings, listeners: &[GatewayListener]) {
     for (key, name) in of_listeners.collect::<Vec<_>>() {
         settings.problem(&key, &format!("{name} is not one of listeners, in small letters"));
     }
-}
-
-fn addresses(settings: &mut Settings, listeners: usize) -> GatewayAddresses {
-    const PORT: &str = "doorkeeper.gateway.port.base";
-    const HOST: &str = "doorkeeper.gateway.advertised.host";
-    const ADVERTISED: &str = "doorkeeper.gateway.advertised.port.base";
-    let relay = settings.text(OWNER, "doorkeeper.gateway.addresses").as_deref() == Some("gateway");
-    let port = |settings: &mut Settings, key| {
-        let port = settings.text(OWNER, key)?.parse().ok()?;
-        Some(port)
-    };
-    let port_base: Option<u16> = port(settings, PORT);
-    let advertised_host = settings.text(OWNER, HOST).filter(|host| !host.is_empty());
-    let advertised_port_base = port(settings, ADVERTISED);
-    if !relay {
-        for key in [PORT, HOST, ADVERTISED] {
-            if settings.is_filled(key) {
-                let reason = "it would change the addresses that clients are told, which only \
-                              doorkeeper.gateway.addresses=gateway does";
-                settings.problem(key, reason);
-            }
-        }
-        return GatewayAddresses::Brokers;
-    }
-    let Some(port_base) = port_base else {
-        if !settings.is_filled(PORT) {
-            let reason = "not set: expected the port of broker 0, after which the others follow, or 0 \
-                          for any free ones";
-            settings.problem(PORT, reason);
-        }
-        return GatewayAddresses::Brokers;
-    };
-    if let Some(host) = &advertised_host {
-        let address = ListenAddress::parse(&format!("{host}:1"))
-            .or_else(|| ListenAddress::parse(&format!("[{host}]:1")));
-        if address.is_none() || matches!(host.as_str(), "0.0.0.0" | "::") {
-            settings.problem(HOST, "expected a name or address that clients can connect to");
-        }
-    }
-    if listeners > 1 && port_base != 0 {
-        let reason = "with more than one listener each broker needs a port for each of them: expected \
-                      0 (any free ports)";
-        settings.problem(PORT, reason);
-    }
-    if listeners > 1 && advertised_port_base.is_some() {
-        settings.problem(ADVERTISED, "with more than one listener the bound ports are advertised");
-    }
-    if port_base == 0 && advertised_port_base.is_some() {
-        settings
-            .problem(ADVERTISED, "it needs ports that follow from doorkeeper.gateway.port.base");
-    }
-    GatewayAddresses::Gateway(RelayAddresses { port_base, advertised_host, advertised_port_base })
 }
 
 /// APIs by name, in any case, or by number.

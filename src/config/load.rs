@@ -8,7 +8,7 @@ use super::keys::{self, Owner, Use};
 use super::settings::{Effective, Given, Origin, Settings, shown};
 use super::{
     BrokerConfig, CoordinatorConfig, GatewayConfig, ListenAddress, SystemProperties,
-    coordinator_access, members, properties,
+    coordinator_access, gateway_clusters, members, properties,
 };
 use crate::{bounded_file, limits};
 
@@ -19,8 +19,10 @@ pub struct Configuration {
     pub coordinator: Option<CoordinatorConfig>,
     /// The broker's, where the role is started.
     pub broker: Option<BrokerConfig>,
-    /// The gateway's, where the role is started.
+    /// The gateway's, where the role is started; of several clusters the first one's.
     pub gateway: Option<GatewayConfig>,
+    /// Those of the other clusters.
+    pub more_gateways: Vec<GatewayConfig>,
     /// `doorkeeper.http.listener`; `None` is no HTTP.
     pub http: Option<ListenAddress>,
     /// What an operator should know, one line each: keys that change nothing, most of all.
@@ -110,11 +112,22 @@ pub fn load_with(
     if let Some(broker) = &broker {
         coordinator_access::check_embedded(&mut settings, coordinator.as_ref(), broker);
     }
-    let gateway = roles.gateway.then(|| GatewayConfig::from_settings(&mut settings));
+    let mut more_gateways =
+        if roles.gateway { gateway_clusters::from_settings(&mut settings) } else { Vec::new() };
+    let gateway = (!more_gateways.is_empty()).then(|| more_gateways.remove(0));
     let http = http_listener(&mut settings);
     let Settings { problems, warnings, effective, .. } = settings;
     if problems.is_empty() {
-        Ok(Configuration { coordinator, broker, gateway, http, warnings, unknown, effective })
+        Ok(Configuration {
+            coordinator,
+            broker,
+            gateway,
+            more_gateways,
+            http,
+            warnings,
+            unknown,
+            effective,
+        })
     } else {
         Err(ConfigError { problems })
     }

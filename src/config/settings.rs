@@ -72,6 +72,10 @@ pub(super) struct Settings {
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
     pub(super) effective: Vec<Effective>,
+    /// Where these are the settings of one of several clusters: its name.
+    pub(super) cluster: Option<String>,
+    /// For keys that the cluster has values of its own of: how they are given.
+    pub(super) written: BTreeMap<String, String>,
 }
 
 const HIDDEN: &str = "[hidden]";
@@ -90,6 +94,55 @@ pub(super) fn shown(key: &str, given: &Given) -> String {
 }
 
 impl Settings {
+    /// What these settings are for one of several clusters: its own values of keys before those of
+    /// all.
+    pub(super) fn of_cluster(&self, cluster: &str) -> Settings {
+        let mut settings = Settings {
+            given: self.given.clone(),
+            embedded: self.embedded.clone(),
+            cluster: Some(cluster.to_owned()),
+            ..Settings::default()
+        };
+        for (name, given) in &self.given {
+            if let Some((of, Some(key))) = keys::of_cluster(name)
+                && of == cluster
+            {
+                settings.given.insert(key.clone(), given.clone());
+                settings.written.insert(key, name.clone());
+            }
+        }
+        settings
+    }
+
+    /// Whether the cluster has a value of its own of a key.
+    pub(super) fn is_own(&self, key: &str) -> bool {
+        self.written.contains_key(key)
+    }
+
+    /// Takes in what was found of a cluster.
+    pub(super) fn absorb(&mut self, of_cluster: Settings) {
+        for problem in of_cluster.problems {
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        }
+        for warning in of_cluster.warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+        let cluster = of_cluster.cluster.unwrap_or_default();
+        let own = of_cluster.effective.into_iter().map(|line| {
+            if line.owner != Owner::Gateway {
+                return line;
+            }
+            let key = line.key.strip_prefix("doorkeeper.gateway.").unwrap_or(&line.key);
+            let key = Cow::Owned(format!("{}{cluster}.{key}", keys::GATEWAY_CLUSTER));
+            Effective { key, ..line }
+        });
+        self.effective.extend(own);
+    }
+
     /// Whether a file or an override sets `key`.
     pub(super) fn is_given(&self, key: &str) -> bool {
         self.given.contains_key(key)
@@ -102,9 +155,11 @@ impl Settings {
 
     /// Says what is wrong with the value of `key`, whoever gave it.
     pub(super) fn problem(&mut self, key: &str, reason: &str) {
-        let line = match self.given.get(key) {
-            Some(given) => format!("{}: {reason}", shown(key, given)),
-            None => format!("{key}: {reason}"),
+        let name = self.written.get(key).map_or(key, String::as_str);
+        let line = match (self.given.get(key), &self.cluster) {
+            (Some(given), _) => format!("{}: {reason}", shown(name, given)),
+            (None, Some(cluster)) => format!("cluster {cluster}: {key}: {reason}"),
+            (None, None) => format!("{key}: {reason}"),
         };
         self.problems.push(line);
     }

@@ -28,8 +28,6 @@ pub(super) struct GatewayMetrics {
     pub received: Counter,
     pub sent: Counter,
     lookups: Counter,
-    /// Completed, failed.
-    handshakes: [Counter; 2],
     expired: Counter,
     without_port: Gauge,
     connections_max: Gauge,
@@ -52,9 +50,6 @@ impl Default for GatewayMetrics {
             received: bytes("broker"),
             sent: bytes("client"),
             lookups: counter!("doorkeeper_gateway_missing_lookups_total"),
-            handshakes: ["completed", "failed"].map(
-                |outcome| counter!("doorkeeper_gateway_tls_handshakes_total", "outcome" => outcome),
-            ),
             expired: counter!("doorkeeper_gateway_expired_connections_total"),
             without_port: gauge!("doorkeeper_gateway_brokers_without_port"),
             connections_max: gauge!("doorkeeper_gateway_connections_max"),
@@ -90,10 +85,6 @@ impl GatewayMetrics {
         self.lookups.increment(1);
     }
 
-    pub(super) fn handshake(&self, completed: bool) {
-        self.handshakes[usize::from(!completed)].increment(1);
-    }
-
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     pub(super) fn connections_max(&self, cap: usize) {
         self.connections_max.set(cap as f64);
@@ -109,6 +100,22 @@ impl GatewayMetrics {
 pub(super) fn upstream_failed(broker: i32) {
     counter!("doorkeeper_gateway_upstream_failures_total", "broker" => broker.to_string())
         .increment(1);
+}
+
+/// Counts a client's handshake.
+pub(super) fn handshake(completed: bool) {
+    let outcome = if completed { "completed" } else { "failed" };
+    counter!("doorkeeper_gateway_tls_handshakes_total", "outcome" => outcome).increment(1);
+}
+
+/// Counts a connection that was closed for want of a trusted PROXY header.
+pub(super) fn proxy_refused() {
+    counter!("doorkeeper_gateway_proxy_refused_total").increment(1);
+}
+
+/// Counts that reading from a client was put off for its rate's sake.
+pub(super) fn delayed() {
+    counter!("doorkeeper_gateway_delayed_requests_total").increment(1);
 }
 
 /// Counts in a gauge for as long as it lives.

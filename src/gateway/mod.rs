@@ -14,11 +14,15 @@
 //! - `api_versions`: what is offered for the brokers; `missing`: what the image doesn't show;
 //!   `exchange`: questions of the gateway's own.
 //! - `described`: a broker's `Metadata` as `DescribeTopicPartitions`.
-//! - `relay`: a port for each broker.
+//! - `listener`, `reception` and `admission`: how a client comes in, and whether; `relay`: a port or a
+//!   name for each broker.
+//! - [`clusters`]: one gateway for several clusters; `shared`: a listener of several.
 
 pub mod addresses;
+mod admission;
 pub mod answers;
 mod api_versions;
+pub mod clusters;
 mod connection;
 mod described;
 mod exchange;
@@ -33,12 +37,14 @@ mod owed;
 mod own_login;
 mod produce;
 mod questions;
+mod reception;
 mod relay;
 mod replies;
 mod requests;
 mod rewrite;
 mod sasl;
 mod scram;
+mod shared;
 mod start;
 mod upstream;
 pub mod view;
@@ -58,7 +64,9 @@ use crate::cluster::client::SharedSession;
 use crate::config::GatewayConfig;
 use crate::config::gateway::GatewayAddresses;
 use crate::net;
+use crate::net::ProcessCap;
 use crate::net::tls::connect::TlsClient;
+use admission::Admission;
 use answers::Answers;
 use api_versions::{Rules, Versions};
 use image::Followed;
@@ -66,6 +74,7 @@ pub use image::ImageState;
 use metrics::GatewayMetrics;
 use missing::MissingTopics;
 use own_login::OwnLogin;
+use start::Surroundings;
 use view::ViewHandle;
 
 /// Why a gateway did not start: one line for the operator.
@@ -77,6 +86,7 @@ pub struct StartError(pub String);
 #[derive(Debug)]
 struct Core {
     config: GatewayConfig,
+    admission: Admission,
     /// TLS towards brokers, where it can be spoken.
     tls: Option<Arc<TlsClient>>,
     /// The gateway's own login at brokers, if it has one.
@@ -100,12 +110,14 @@ impl Core {
         config: GatewayConfig,
         tls: Option<Arc<TlsClient>>,
         session: SharedSession,
+        process: ProcessCap,
     ) -> Arc<Core> {
         let relays = config.addresses != GatewayAddresses::Brokers;
         let rules = Rules::new(&config.refuse_apis, relays);
         Arc::new(Core {
             login: config.upstream.login.as_ref().map(OwnLogin::new),
             login_refused: AtomicBool::new(false),
+            admission: Admission::new(&config, process),
             config,
             tls,
             views: ViewHandle::default(),
@@ -166,7 +178,21 @@ impl Gateway {
     /// # Errors
     /// A listener can't be had.
     pub async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
-        start::start(config).await
+        start::start(config, &Surroundings::of_process()).await
+    }
+
+    /// Where clients of each listener are told that each live broker is, if that is here.
+    pub fn brokers(&self) -> BTreeMap<i32, BTreeMap<String, String>> {
+        let view = self.core.views.load();
+        let mut brokers: BTreeMap<i32, BTreeMap<String, String>> = BTreeMap::new();
+        for (listener, book) in self.core.config.listeners.iter().zip(&view.addresses) {
+            let relay = book.relay.iter().flatten().filter(|(id, _)| view.image.is_alive(**id));
+            for (id, address) in relay {
+                let told = format!("{}:{}", address.host, address.port);
+                brokers.entry(*id).or_default().insert(listener.name.clone(), told);
+            }
+        }
+        brokers
     }
 
     /// The bound address of each listener, by name.

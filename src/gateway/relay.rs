@@ -1,5 +1,5 @@
-//! The relay's ports: one for each broker and listener, bound when the broker is first seen and kept
-//! while the process lives.
+//! The relay's addresses: a port for each broker and listener, bound when the broker is first seen and
+//! kept while the process lives; or a name for each broker, on the listener's own port.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,32 +8,42 @@ use super::addresses::{Address, AddressBook};
 use super::listener::Door;
 use crate::cluster::ClusterImage;
 use crate::config::ListenAddress;
-use crate::config::gateway::{GatewayListener, RelayAddresses};
+use crate::config::gateway::{GatewayAddresses, GatewayListener, RelayAddresses, RelayNames};
 use crate::net;
 
 /// The ports of all brokers that were ever seen.
 #[derive(Debug)]
 pub(super) struct Ports {
-    config: RelayAddresses,
     door: Door,
+    /// The listeners' own ports, in their order.
+    listeners: Vec<u16>,
     bound: BTreeMap<(usize, i32), u16>,
     /// Why a broker has none, as it was last said.
     failed: BTreeMap<(usize, i32), String>,
 }
 
 impl Ports {
-    pub(super) fn new(config: RelayAddresses, door: Door) -> Self {
-        Ports { config, door, bound: BTreeMap::new(), failed: BTreeMap::new() }
+    pub(super) fn new(door: Door, listeners: Vec<u16>) -> Self {
+        Ports { door, listeners, bound: BTreeMap::new(), failed: BTreeMap::new() }
     }
 
-    /// The addresses that clients of `listeners[index]` are told, with a port for each broker of the
-    /// image that can have one.
+    /// The addresses that clients of `listeners[index]` are told: in the relay, with a port or a name
+    /// for each broker of the image that can have one.
     pub(super) fn book(
         &mut self,
         index: usize,
         listener: &GatewayListener,
         image: &ClusterImage,
     ) -> AddressBook {
+        let book = |relay| AddressBook { listener: Arc::from(listener.brokers.as_str()), relay };
+        let config = match &self.door.core.config.addresses {
+            GatewayAddresses::Brokers => return book(None),
+            GatewayAddresses::Gateway(common) => listener.ports.as_ref().unwrap_or(common).clone(),
+            GatewayAddresses::Names(names) => {
+                let own = self.listeners.get(index).copied().unwrap_or_default();
+                return book(Some(named(names, own, image)));
+            }
+        };
         self.failed.retain(|(of, id), _| *of != index || image.is_alive(*id));
         for broker in image.brokers.values() {
             if broker.endpoint(&listener.brokers).is_none()
@@ -41,7 +51,7 @@ impl Ports {
             {
                 continue;
             }
-            match self.bind(index, listener, broker.id) {
+            match self.bind(index, listener, &config, broker.id) {
                 Ok(port) => {
                     tracing::info!(broker = broker.id, listener = %listener.name, port, "relay port");
                     self.bound.insert((index, broker.id), port);
@@ -50,7 +60,7 @@ impl Ports {
                 Err(reason) => self.said(index, broker.id, &reason),
             }
         }
-        let host = match &self.config.advertised_host {
+        let host = match &config.advertised_host {
             Some(host) => host.clone(),
             None if net::is_wildcard(&listener.bind.host) => net::machine_name(),
             None => listener.bind.host.clone(),
@@ -58,14 +68,14 @@ impl Ports {
         let of_listener = self.bound.iter().filter(|((of, _), _)| *of == index);
         let relay = of_listener
             .filter_map(|((_, id), port)| {
-                let port = match self.config.advertised_port_base {
+                let port = match config.advertised_port_base {
                     Some(base) => port_of(base, *id)?,
                     None => *port,
                 };
                 Some((*id, Address { host: host.clone(), port: i32::from(port) }))
             })
             .collect();
-        AddressBook { listener: Arc::from(listener.brokers.as_str()), relay: Some(relay) }
+        book(Some(relay))
     }
 
     /// How many live brokers have no port.
@@ -73,13 +83,19 @@ impl Ports {
         self.failed.len()
     }
 
-    fn bind(&self, index: usize, listener: &GatewayListener, id: i32) -> Result<u16, String> {
-        if let Some(base) = self.config.advertised_port_base {
+    fn bind(
+        &self,
+        index: usize,
+        listener: &GatewayListener,
+        config: &RelayAddresses,
+        id: i32,
+    ) -> Result<u16, String> {
+        if let Some(base) = config.advertised_port_base {
             port_of(base, id).ok_or_else(|| {
                 format!("doorkeeper.gateway.advertised.port.base {base} and its id are no port")
             })?;
         }
-        let base = self.config.port_base;
+        let base = config.port_base;
         let port = if base == 0 {
             0
         } else {
@@ -105,6 +121,14 @@ impl Ports {
             );
         }
     }
+}
+
+/// Brokers by name, all on one port.
+fn named(names: &RelayNames, own: u16, image: &ClusterImage) -> BTreeMap<i32, Address> {
+    let port = i32::from(names.advertised_port.unwrap_or(own));
+    // A name with a sign in it would be nobody's.
+    let ids = image.brokers.keys().copied().filter(|id| *id >= 0);
+    ids.map(|id| (id, Address { host: names.pattern.host(id), port })).collect()
 }
 
 /// A base and a broker's id, if that is a port.

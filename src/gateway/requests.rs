@@ -4,6 +4,8 @@
 //! never held: its bytes go on as they come. One that may be answered here is read whole, up to a
 //! limit; a longer one is passed on too.
 
+use std::time::Duration;
+
 use bytes::{Buf, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use tokio::io::AsyncWriteExt;
@@ -13,7 +15,7 @@ use super::answers::ANSWERED;
 use super::connection::{Closed, Link};
 use super::held::Share;
 use super::login::{self, Frame};
-use super::metrics::{Open, Outcome};
+use super::metrics::{self, Open, Outcome};
 use super::owed::{FromUpstream, Owed, Then};
 use super::produce;
 use super::rewrite::Rewrite;
@@ -62,6 +64,8 @@ enum Next {
     Read,
     /// The client is owed too much already.
     Room,
+    /// Its address has asked for too much.
+    Delay(Duration),
     /// A whole request is there.
     Whole(usize, Start, ApiKey),
     /// What comes now depends on the answer to a `SaslHandshake`.
@@ -113,6 +117,13 @@ impl<'a> Requests<'a> {
                     ledger.until(|| login.lock().next_frame() != Frame::Unknown).await;
                 }
                 Next::Token(length, request) => self.login(length, request).await?,
+                Next::Delay(pause) => {
+                    metrics::delayed();
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.link.closing.cancelled() => {}
+                    }
+                }
                 Next::Whole(length, start, key) => {
                     let frame = self.input.split_to(LENGTH_BYTES + length).freeze();
                     let held = self.held.take();
@@ -136,11 +147,29 @@ impl<'a> Requests<'a> {
             if self.passing > 0 {
                 return (pass, Next::Read);
             }
-            match self.decide(pass) {
+            if let Some(pause) = self.delay().filter(|_| self.input.len() > pass) {
+                return (pass, Next::Delay(pause));
+            }
+            let next = self.decide(pass);
+            if matches!(next, Ok(_) | Err(Next::Whole(..) | Next::Token(..))) {
+                let rates = &self.link.core.admission.requests;
+                rates.charge(self.link.visitor.address.ip(), std::time::Instant::now());
+            }
+            match next {
                 Ok(length) => self.passing = length,
                 Err(next) => return (pass, next),
             }
         }
+    }
+
+    /// How long nothing is read of this client, since its address has asked for too much.
+    fn delay(&self) -> Option<Duration> {
+        let rates = &self.link.core.admission.requests;
+        if !rates.limited() || self.link.closing.is_cancelled() {
+            return None;
+        }
+        let pause = rates.wait(self.link.visitor.address.ip(), std::time::Instant::now());
+        (!pause.is_zero()).then(|| pause.min(limits::GATEWAY_DELAY_MAX))
     }
 
     /// Looks at the request at `at`: its whole length if it is passed on.

@@ -11,57 +11,91 @@ use tokio_util::task::TaskTracker;
 use super::addresses::AddressBook;
 use super::image::Followed;
 use super::listener::Door;
+use super::reception::Reception;
 use super::relay::Ports;
+use super::shared::SharedListener;
 use super::upstream::{self, Wants};
 use super::view::View;
-use super::{Core, Gateway, StartError, api_versions};
+use super::{Core, Gateway, StartError, admission, api_versions};
 use crate::cluster::{ClusterImage, ImageHandle};
 use crate::config::GatewayConfig;
-use crate::config::gateway::GatewayAddresses;
-use crate::net::tls::TlsServer;
+use crate::net::ProcessCap;
+use crate::telemetry::cluster_label;
 use crate::{limits, net};
 
-pub(super) async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
+/// What the gateways of one process share.
+#[derive(Debug, Clone)]
+pub(super) struct Surroundings {
+    /// The cap of all connections.
+    pub process: ProcessCap,
+    /// The listeners that several clusters share, by name.
+    pub shared: BTreeMap<String, Arc<SharedListener>>,
+}
+
+impl Surroundings {
+    /// Those of a process as the system lets it be.
+    pub(super) fn of_process() -> Surroundings {
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let connections = admission::connections_of(files);
+        tracing::info!(connections, ?files, "connections of clients that there may be");
+        Surroundings { process: ProcessCap::new(connections), shared: BTreeMap::new() }
+    }
+}
+
+pub(super) async fn start(
+    config: GatewayConfig,
+    surroundings: &Surroundings,
+) -> Result<Gateway, StartError> {
     // First: whoever starts a gateway with certificates that can't be used hears of it at once.
-    let mut listeners_tls = Vec::new();
+    let mut receptions = Vec::new();
     for listener in &config.listeners {
-        listeners_tls.push(match listener.tls.clone() {
-            Some(config) => Some(
-                TlsServer::read(config)
-                    .await
-                    .map_err(|error| StartError(format!("listener {}: {error}", listener.name)))?,
-            ),
-            None => None,
-        });
+        receptions.push(Reception::new(listener, usize::MAX).await?);
     }
     let tls = upstream::tls(&config.upstream).await?;
     let image = Followed::start(&config).await?;
 
-    let core = Core::new(config, tls, image.session());
+    let core = Core::new(config, tls, image.session(), surroundings.process.clone());
     let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
     let listening = stop.clone().drop_guard();
-    let door = Door::new(core.clone(), listeners_tls, stop.clone(), connections.clone());
+    let door = Door::new(core.clone(), receptions, stop.clone(), connections.clone());
     let mut sockets = Vec::new();
     let mut listeners = BTreeMap::new();
-    for listener in &core.config.listeners {
-        let fail = |error: String| StartError(format!("listener {}: {error}", listener.name));
-        let socket = net::bind(&listener.bind).map_err(|error| fail(error.to_string()))?;
-        let address = socket.local_addr().map_err(|error| fail(error.to_string()))?;
+    let mut ports = Vec::new();
+    for (index, listener) in core.config.listeners.iter().enumerate() {
+        let shared = surroundings.shared.get(&listener.name).filter(|_| listener.shared);
+        let address = if let Some(shared) = shared {
+            shared.bind()?
+        } else {
+            let fail = |error: String| StartError(format!("listener {}: {error}", listener.name));
+            let socket = net::bind(&listener.bind).map_err(|error| fail(error.to_string()))?;
+            let address = socket.local_addr().map_err(|error| fail(error.to_string()))?;
+            sockets.push((index, socket));
+            address
+        };
         listeners.insert(listener.name.clone(), address);
-        sockets.push(socket);
+        ports.push(address.port());
     }
-    let mut follower = Follower::new(core.clone(), image.images().clone(), door.clone());
+    let relay = Ports::new(door.clone(), ports);
+    let mut follower = Follower::new(core.clone(), image.images().clone(), relay);
     follower.publish();
     let mut followers = JoinSet::new();
     if let Some(tls) = &core.tls {
         followers.spawn(tls.clone().reload_on_change(stop.clone()));
     }
-    followers.spawn(follower.run());
-    followers.spawn(api_versions::follow(core.clone()));
-    for (index, socket) in sockets.into_iter().enumerate() {
+    followers.spawn(cluster_label::inherit(follower.run()));
+    followers.spawn(cluster_label::inherit(api_versions::follow(core.clone())));
+    for (index, socket) in sockets {
         tokio::spawn(door.clone().serve(socket, index, None));
     }
-    Ok(Gateway { core, listeners, image, followers, stop, _listening: listening, connections })
+    for (index, listener) in core.config.listeners.iter().enumerate().filter(|(_, own)| own.shared)
+    {
+        if let Some(shared) = surroundings.shared.get(&listener.name) {
+            shared.join(door.clone(), index);
+        }
+    }
+    let gateway =
+        Gateway { core, listeners, image, followers, stop, _listening: listening, connections };
+    Ok(gateway)
 }
 
 /// Makes a view of every new image.
@@ -69,18 +103,14 @@ struct Follower {
     core: Arc<Core>,
     images: ImageHandle,
     changed: watch::Receiver<u64>,
-    ports: Option<Ports>,
+    ports: Ports,
     /// The listeners whose brokers can't be reached, as was said.
     said: BTreeSet<String>,
 }
 
 impl Follower {
-    fn new(core: Arc<Core>, images: ImageHandle, door: Door) -> Self {
+    fn new(core: Arc<Core>, images: ImageHandle, ports: Ports) -> Self {
         let changed = images.changed();
-        let ports = match &core.config.addresses {
-            GatewayAddresses::Brokers => None,
-            GatewayAddresses::Gateway(relay) => Some(Ports::new(relay.clone(), door)),
-        };
         Follower { core, images, changed, ports, said: BTreeSet::new() }
     }
 
@@ -89,10 +119,7 @@ impl Follower {
         let image = self.images.load();
         let mut addresses: Vec<Arc<AddressBook>> = Vec::new();
         for (index, listener) in self.core.config.listeners.iter().enumerate() {
-            let book = match &mut self.ports {
-                None => AddressBook { listener: listener.brokers.as_str().into(), relay: None },
-                Some(ports) => ports.book(index, listener, &image),
-            };
+            let book = self.ports.book(index, listener, &image);
             // What did not change keeps its `Arc`: caches of answers look at it.
             let before = self.core.views.load();
             let same = before.addresses.get(index).filter(|before| ***before == book);
@@ -109,7 +136,7 @@ impl Follower {
             listener.protocol.has_login() || of_brokers || wants.is_empty() && as_before()
         });
         let logins = logins.collect();
-        let without = self.ports.as_ref().map_or(0, Ports::without_port);
+        let without = self.ports.without_port();
         self.core.metrics.without_port(without);
         self.core.views.publish(View::new(image, addresses, logins));
     }
@@ -134,7 +161,7 @@ impl Follower {
 
     async fn run(mut self) {
         loop {
-            let without = self.ports.as_ref().is_some_and(|ports| ports.without_port() > 0);
+            let without = self.ports.without_port() > 0;
             tokio::select! {
                 changed = self.changed.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(limits::GATEWAY_PORT_RETRY), if without => {}

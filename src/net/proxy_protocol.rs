@@ -13,6 +13,8 @@ const V1_START: &[u8] = b"PROXY ";
 const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const LOCAL: u8 = 0;
 const V2_FIXED: usize = 16;
+/// The command of a connection that the load balancer makes on its own behalf.
+const LOCAL: u8 = 0;
 
 /// Who is at the other end of a load balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

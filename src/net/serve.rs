@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
@@ -48,36 +47,40 @@ pub async fn serve_within<H, F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let counts = ConnectionCounts::within(limits, total);
-    let accepting = accept(listener, counts, stop, tracker, refused, handler);
+    let admit = move |ip| counts.admit(ip);
+    let accepting = accept(listener, admit, || Duration::ZERO, stop, tracker, refused, handler);
     tokio::task::unconstrained(accepting).await;
 }
 
-/// As [`serve`], with counts that other listeners share.
-pub async fn serve_counted<H, F>(
+/// As [`serve`], with an `admit` that counts, and a `pace` that says after each connection how long
+/// the next one has to wait.
+pub async fn serve_admitted<P, H, F>(
     listener: TcpListener,
-    counts: Arc<ConnectionCounts>,
+    admit: impl Fn(IpAddr) -> Result<P, Refusal>,
+    pace: impl Fn() -> Duration,
     stop: CancellationToken,
     tracker: TaskTracker,
     handler: H,
 ) where
-    H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
+    H: Fn(TcpStream, SocketAddr, P) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let accepting = accept(listener, counts, stop, tracker, || (), handler);
+    let accepting = accept(listener, admit, pace, stop, tracker, || (), handler);
     tokio::task::unconstrained(accepting).await;
 }
 
 /// The loop itself. It runs unconstrained: in a storm, each of its turns is behind those of thousands
 /// of connections, and must empty the kernel's queue before that overflows.
-async fn accept<H, F>(
+async fn accept<P, H, F>(
     listener: TcpListener,
-    counts: Arc<ConnectionCounts>,
+    admit: impl Fn(IpAddr) -> Result<P, Refusal>,
+    pace: impl Fn() -> Duration,
     stop: CancellationToken,
     tracker: TaskTracker,
     refused: impl Fn(),
     handler: H,
 ) where
-    H: Fn(TcpStream, SocketAddr, ConnectionPermit) -> F,
+    H: Fn(TcpStream, SocketAddr, P) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let mut refusals = RefusalLog::default();
@@ -97,7 +100,7 @@ async fn accept<H, F>(
             Ok((stream, peer)) => {
                 backoff = limits::ACCEPT_BACKOFF_MIN;
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                match counts.admit(peer.ip()) {
+                match admit(peer.ip()) {
                     Ok(permit) => {
                         if let Err(e) = stream.set_nodelay(true) {
                             tracing::debug!(%peer, error = %e, "connection gone before it was served");
@@ -106,8 +109,15 @@ async fn accept<H, F>(
                         tracker.spawn(handler(stream, peer, permit));
                     }
                     Err(refusal) => {
-                        refusals.refused(peer.ip(), refusal);
+                        refusals.refused(peer.ip(), &refusal);
                         refused();
+                    }
+                }
+                let pause = pace();
+                if !pause.is_zero() {
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(pause) => {}
                     }
                 }
             }
@@ -143,17 +153,18 @@ fn is_about_one_connection(e: &io::Error) -> bool {
 }
 
 /// One WARN a minute for what may happen thousands of times a second.
-#[derive(Default)]
-struct RefusalLog {
+#[derive(Debug, Default)]
+pub struct RefusalLog {
     last: Option<Instant>,
     unlogged: u64,
 }
 
 impl RefusalLog {
-    fn refused(&mut self, ip: IpAddr, refusal: Refusal) {
+    /// Notes a connection that is refused.
+    pub fn refused(&mut self, ip: IpAddr, reason: &dyn std::fmt::Display) {
         self.unlogged += 1;
         if self.last.is_none_or(|at| at.elapsed() >= limits::REFUSAL_LOG_INTERVAL) {
-            tracing::warn!(%ip, reason = %refusal, refused = self.unlogged, "connection refused");
+            tracing::warn!(%ip, %reason, refused = self.unlogged, "connection refused");
             self.last = Some(Instant::now());
             self.unlogged = 0;
         }

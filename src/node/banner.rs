@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Node, reachable};
 use crate::config::Configuration;
+use crate::gateway::clusters::Gateways;
 
 /// Where the roles keep their data, as configured.
 #[derive(Debug)]
@@ -50,8 +51,9 @@ fn text(node: &Node, data: &DataDirectories) -> String {
         let (listeners, id) = (listeners(broker.listeners()), broker.id());
         let _ = writeln!(text, "  broker {id}     {listeners}, data in {}", paths(&data.broker));
     }
-    if let Some(gateway) = &node.gateway {
-        let _ = writeln!(text, "  gateway      {}", listeners(gateway.listeners()));
+    for front in node.gateways.iter().flat_map(Gateways::fronts) {
+        let cluster = front.cluster.map_or_else(String::new, |name| format!(" for cluster {name}"));
+        let _ = writeln!(text, "  gateway      {}{cluster}", listeners(&front.listeners));
     }
     if let Some(http) = &node.http {
         let _ = writeln!(text, "  http         http://{}/metrics", shown(http.address()));

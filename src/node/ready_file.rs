@@ -12,6 +12,7 @@ use crate::zookeeper::server::Coordinator;
 
 use super::{Node, reachable};
 use crate::durable_file;
+use crate::gateway::clusters::Gateways;
 
 #[derive(Debug, Serialize)]
 struct Ready {
@@ -36,7 +37,12 @@ struct Member {
 
 #[derive(Debug, Serialize)]
 struct Front {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
     listeners: BTreeMap<String, String>,
+    /// The relay's: what clients of each listener are told of each broker.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    brokers: BTreeMap<i32, BTreeMap<String, String>>,
 }
 
 fn reached(listeners: &BTreeMap<String, SocketAddr>) -> BTreeMap<String, String> {
@@ -47,6 +53,11 @@ fn reached(listeners: &BTreeMap<String, SocketAddr>) -> BTreeMap<String, String>
 /// Writes the file as a whole or not at all. A socket on every interface shows as the loopback
 /// address, under which whoever reads the file reaches it.
 pub(super) fn write(path: &Path, node: &Node) -> io::Result<()> {
+    write_anew(path, node, &[]).map(drop)
+}
+
+/// The same, unless it would be what was `written`. Returns what is in the file now.
+pub(super) fn write_anew(path: &Path, node: &Node, written: &[u8]) -> io::Result<Vec<u8>> {
     let of_coordinator = |address: fn(&Coordinator) -> Option<SocketAddr>| {
         let address = address(node.coordinator.as_ref()?)?;
         Some(reachable(address).to_string())
@@ -61,9 +72,14 @@ pub(super) fn write(path: &Path, node: &Node) -> io::Result<()> {
             .map(|broker| Member { id: broker.id(), listeners: reached(broker.listeners()) })
             .collect(),
         gateways: node
-            .gateway
+            .gateways
             .iter()
-            .map(|gateway| Front { listeners: reached(gateway.listeners()) })
+            .flat_map(Gateways::fronts)
+            .map(|front| Front {
+                cluster: front.cluster.map(|name| name.to_string()),
+                listeners: reached(&front.listeners),
+                brokers: front.brokers,
+            })
             .collect(),
         http: node.http.as_ref().map(|http| reachable(http.address()).to_string()),
         admin: of_coordinator(Coordinator::admin_address),
@@ -71,7 +87,10 @@ pub(super) fn write(path: &Path, node: &Node) -> io::Result<()> {
     };
     let mut json = serde_json::to_vec(&ready)?;
     json.push(b'\n');
-    durable_file::write(path, &json)
+    if json != written {
+        durable_file::write(path, &json)?;
+    }
+    Ok(json)
 }
 
 /// Removes the file if it is there: before anything else at a start, and at a clean stop.

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 /// What each role says of itself. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    roles: Arc<RwLock<BTreeMap<&'static str, Role>>>,
+    roles: Arc<RwLock<BTreeMap<String, Role>>>,
 }
 
 /// Asked at each look at `/readyz`: whether a role that serves is ready, and a remark.
@@ -43,23 +43,33 @@ impl Role {
 
 impl Health {
     /// Names a role that is going to serve, or why it doesn't serve now.
-    pub fn not_ready(&self, role: &'static str, state: &'static str) {
-        self.roles.write().entry(role).or_default().not_ready = Some(state);
+    pub fn not_ready(&self, role: &str, state: &'static str) {
+        self.roles.write().entry(role.to_owned()).or_default().not_ready = Some(state);
     }
 
     /// The role serves.
-    pub fn ready(&self, role: &'static str) {
-        self.roles.write().entry(role).or_default().not_ready = None;
+    pub fn ready(&self, role: &str) {
+        self.roles.write().entry(role.to_owned()).or_default().not_ready = None;
     }
 
     /// The role serves, and is ready as long as `check` says so. What `check` adds is shown.
     pub fn ready_while(
         &self,
-        role: &'static str,
+        role: &str,
         check: impl Fn() -> (bool, Option<String>) + Send + Sync + 'static,
     ) {
         let check = Some(Box::new(check) as Check);
-        self.roles.write().insert(role, Role { not_ready: None, check });
+        self.roles.write().insert(role.to_owned(), Role { not_ready: None, check });
+    }
+
+    /// Forgets a role, whose parts speak for themselves from now on.
+    pub fn forget(&self, role: &str) {
+        self.roles.write().remove(role);
+    }
+
+    /// Whether one role is ready, and its line; `None` if there is no such role.
+    pub fn report_of(&self, role: &str) -> Option<(bool, String)> {
+        self.roles.read().get(role).map(Role::report)
     }
 
     /// The process stops: no role takes new work.

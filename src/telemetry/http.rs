@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
@@ -57,6 +57,7 @@ impl HttpServer {
             .route("/metrics", get(metrics))
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
+            .route("/readyz/{cluster}", get(ready_cluster))
             .with_state(sources);
         let listener = HttpListener::new(listener, limits::HTTP_IDLE_MAX);
         let stopped = stop.clone().cancelled_owned();
@@ -92,4 +93,16 @@ async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
     let (ready, report) = sources.health.report();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, report)
+}
+
+/// One cluster of a gateway for several: a load balancer in front of it asks for no other.
+async fn ready_cluster(
+    State(sources): State<Sources>,
+    Path(cluster): Path<String>,
+) -> impl IntoResponse {
+    match sources.health.report_of(&format!("gateway {cluster}")) {
+        Some((true, report)) => (StatusCode::OK, format!("{report}\n")),
+        Some((false, report)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{report}\n")),
+        None => (StatusCode::NOT_FOUND, "no such cluster\n".to_owned()),
+    }
 }

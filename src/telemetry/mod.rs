@@ -1,5 +1,6 @@
 //! Metrics and their names, tracing, and the HTTP endpoint.
 
+pub mod cluster_label;
 pub mod health;
 pub mod http;
 pub mod logging;

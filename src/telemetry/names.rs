@@ -121,6 +121,11 @@ pub const METRICS: &[Metric] = &[
         &[],
         "The most connections of clients that may be open at once.",
     ),
+    counter(
+        "doorkeeper_gateway_delayed_requests_total",
+        &[],
+        "Times that a client was not read for a while, since its address had asked for too much.",
+    ),
     gauge(
         "doorkeeper_gateway_everything_asked",
         &["because"],
@@ -145,6 +150,11 @@ pub const METRICS: &[Metric] = &[
         "doorkeeper_gateway_passed_bytes_total",
         &["to"],
         "Bytes that were passed on, by where to: broker, client.",
+    ),
+    counter(
+        "doorkeeper_gateway_proxy_refused_total",
+        &[],
+        "Connections that were closed for want of a PROXY header from a trusted network.",
     ),
     counter(
         "doorkeeper_gateway_requests_total",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::RwLock;
 
-use super::names;
+use super::{cluster_label, names};
 
 /// Bounds of every histogram of seconds: 20 µs (a read from memory) to 10 s (a disk that stalls).
 const SECONDS: [f64; 18] = [
@@ -25,6 +25,8 @@ static HOOKS: RwLock<Vec<Hook>> = RwLock::new(Vec::new());
 /// Hooks live as long as the process: capture a `Weak` of a server that can be dropped earlier. A
 /// hook must be short and must not wait.
 pub fn on_scrape(hook: Box<dyn Fn() + Send + Sync>) {
+    let cluster = cluster_label::current();
+    let hook = Box::new(move || cluster_label::call_within(cluster.clone(), &hook));
     HOOKS.write().push(hook);
 }
 
@@ -35,17 +37,31 @@ pub(super) fn run_hooks() {
     }
 }
 
+/// Why there is no recorder.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderError {
+    /// It can't be built.
+    #[error("{0}")]
+    Unusable(#[from] BuildError),
+    /// There is one already.
+    #[error("there is a recorder already")]
+    Installed,
+}
+
 /// Installs the process's recorder. Call it once, before any metric handle is built: a handle that
 /// was built earlier counts into nothing.
 ///
 /// # Errors
 /// There is a recorder already.
-pub fn install_recorder() -> Result<PrometheusHandle, BuildError> {
-    let handle = PrometheusBuilder::new()
+pub fn install_recorder() -> Result<PrometheusHandle, RecorderError> {
+    let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &COUNTS)?
         .set_buckets(&SECONDS)?
-        .install_recorder()?;
+        .build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(cluster_label::Labelled(recorder))
+        .map_err(|_| RecorderError::Installed)?;
     names::describe();
     metrics::gauge!("doorkeeper_build_info", "version" => crate::VERSION, "commit" => crate::COMMIT)
         .set(1.0);

@@ -193,6 +193,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         .expect("an answer or the end of the connection in time")
     }
 
+    /// The same, where the server may just as well cut the connection.
+    pub async fn answer_if_any(&mut self) -> Option<Bytes> {
+        timeout(PATIENCE, async {
+            let length = self.stream.read_i32().await.ok()?;
+            let mut body = vec![0; usize::try_from(length).unwrap()];
+            self.stream.read_exact(&mut body).await.ok()?;
+            Some(Bytes::from(body))
+        })
+        .await
+        .expect("an answer or the end of the connection in time")
+    }
+
     /// Sends bytes as they are.
     pub async fn write(&mut self, bytes: &[u8]) {
         // The server may have hung up already.

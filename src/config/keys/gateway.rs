@@ -1,6 +1,6 @@
 //! The keys of a gateway: its own, and those of Kafka that mean here what they mean on a broker.
 
-use super::Use::{Idle, Refused, Used};
+use super::Use::{Idle, Used};
 use super::{Key, boolean, int, list, long, password, string};
 
 const NOT_JAVA: &str = "TLS here is not Java's: ssl.enabled.protocols has the versions";
@@ -16,13 +16,18 @@ pub const GATEWAY_KEYS: &[Key] = &[
     string("doorkeeper.gateway.addresses", Some("brokers"), Used).one_of(&["brokers", "gateway"]),
     string("doorkeeper.gateway.advertised.host", None, Used),
     int("doorkeeper.gateway.advertised.port.base", None, Used).between(0, 65_535),
-    list("doorkeeper.gateway.clusters", Some(""), Refused("a gateway for several clusters")),
+    list("doorkeeper.gateway.clusters", Some(""), Used),
     long("doorkeeper.gateway.image.age.max.ms", None, Used).at_least(0),
     string("doorkeeper.gateway.image.dir", Some(""), Used),
     int("doorkeeper.gateway.port.base", None, Used).between(0, 65_535),
     string("doorkeeper.gateway.principal", Some("kafka"), Used).one_of(&["kafka", "upstream"]),
+    list("doorkeeper.gateway.proxy.protocol.listeners", Some(""), Used),
+    list("doorkeeper.gateway.proxy.protocol.networks", Some(""), Used),
     list("doorkeeper.gateway.refuse.apis", Some(""), Used),
-    string("doorkeeper.gateway.sni.pattern", Some(""), Refused("brokers told apart by SNI")),
+    int("doorkeeper.gateway.requests.per.second.per.ip", None, Used).at_least(1),
+    int("doorkeeper.gateway.sni.advertised.port", None, Used).between(1, 65_535),
+    string("doorkeeper.gateway.sni.host", Some(""), Used),
+    string("doorkeeper.gateway.sni.pattern", Some(""), Used),
     string("doorkeeper.gateway.upstream.sasl.mechanism", None, Used),
     password("doorkeeper.gateway.upstream.sasl.password", None, Used),
     string("doorkeeper.gateway.upstream.sasl.username", None, Used),
@@ -46,8 +51,10 @@ pub const GATEWAY_KEYS: &[Key] = &[
         Used,
     ),
     string("listeners", Some("PLAINTEXT://:9092"), Used),
+    int("max.connection.creation.rate", Some("2147483647"), Used).at_least(1),
     int("max.connections", Some("2147483647"), Used).at_least(0),
     int("max.connections.per.ip", Some("2147483647"), Used).at_least(0),
+    list("max.connections.per.ip.overrides", Some(""), Used),
     int("socket.request.max.bytes", Some("104857600"), Used).at_least(1),
     list("ssl.cipher.suites", Some(""), Used),
     string("ssl.client.auth", Some("none"), Used).one_of(&["required", "requested", "none"]),
@@ -94,7 +101,6 @@ pub const GATEWAY_KEYS: &[Key] = &[
 /// broker refuses of them, a gateway refuses too.
 pub(super) const SECURITY_PREFIXES: &[&str] = &[
     "listener.name.",
-    "max.connections.per.ip.overrides",
     "principal.builder.class",
     "sasl.",
     "ssl.",

@@ -14,7 +14,8 @@ use super::kafka_tls;
 use coordinator::COORDINATOR_FAMILIES;
 
 /// The keys of which a listener of a gateway may have a value of its own.
-pub(super) const OF_LISTENERS: &[&[&str]] = &[kafka_tls::OF_LISTENERS];
+pub(super) const OF_LISTENERS: &[&[&str]] =
+    &[kafka_tls::OF_LISTENERS, &["max.connection.creation.rate", "max.connections"]];
 
 /// The type of a key's value, as Kafka's `ConfigDef.Type` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,8 +260,29 @@ pub fn known(name: &str) -> Vec<Known> {
     found
 }
 
-/// What begins the keys of one listener of a gateway, and what ends the only one that there is.
-pub(super) const GATEWAY_LISTENER: (&str, &str) = ("doorkeeper.gateway.listener.", ".brokers");
+/// What begins the keys of one listener of a gateway.
+pub(super) const GATEWAY_LISTENER: &str = "doorkeeper.gateway.listener.";
+
+/// What they end with, behind the listener's name.
+const GATEWAY_LISTENER_KEYS: &[&str] =
+    &["advertised.host", "advertised.port.base", "brokers", "port.base"];
+
+/// What begins the keys of one of several clusters.
+pub(super) const GATEWAY_CLUSTER: &str = "doorkeeper.gateway.cluster.";
+
+/// The cluster that a key is of, and the key that it is for that cluster: one of the gateway's, named
+/// without `doorkeeper.gateway.`, or one of Kafka's. `None` for the key where there is none such.
+pub(super) fn of_cluster(name: &str) -> Option<(&str, Option<String>)> {
+    let (cluster, rest) = name.strip_prefix(GATEWAY_CLUSTER)?.split_once('.')?;
+    let own = format!("doorkeeper.gateway.{rest}");
+    let candidates = [own, rest.to_owned()];
+    let known = |key: &String| {
+        key != "doorkeeper.gateway.clusters"
+            && !key.starts_with(GATEWAY_CLUSTER)
+            && known(key).iter().any(|known| known.owner == Owner::Gateway)
+    };
+    Some((cluster, candidates.into_iter().find(known)))
+}
 
 /// What a gateway does of a key that the others know as `elsewhere`.
 fn known_to_gateways(name: &str, elsewhere: &[Known]) -> Option<Known> {
@@ -268,12 +290,13 @@ fn known_to_gateways(name: &str, elsewhere: &[Known]) -> Option<Known> {
     if let Some(key) = row(GATEWAY_KEYS, name) {
         return found(key.used, Some(key));
     }
-    if name.strip_prefix(GATEWAY_LISTENER.0).is_some_and(|rest| rest.ends_with(GATEWAY_LISTENER.1))
-    {
+    let of_listener = name.strip_prefix(GATEWAY_LISTENER).and_then(|rest| rest.split_once('.'));
+    if of_listener.is_some_and(|(_, key)| GATEWAY_LISTENER_KEYS.contains(&key)) {
         return found(Use::Used, None);
     }
-    if name.starts_with("doorkeeper.gateway.cluster.") {
-        return found(Use::Refused("a gateway for several clusters"), None);
+    if let Some((_, key)) = of_cluster(name) {
+        let known = known(&key?);
+        return known.into_iter().find(|known| known.owner == Owner::Gateway);
     }
     if let Some((listener, key)) =
         name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.'))
@@ -292,17 +315,34 @@ fn known_to_gateways(name: &str, elsewhere: &[Known]) -> Option<Known> {
 const LIKENESS_MIN: f64 = 0.6;
 
 /// The known name that is most like `name`, if one is like it at all.
-pub fn nearest(name: &str) -> Option<&'static str> {
+pub fn nearest(name: &str) -> Option<String> {
+    if let Some(rest) = name.strip_prefix(GATEWAY_CLUSTER)
+        && let Some((cluster, rest)) = rest.split_once('.')
+    {
+        // Those of the gateway are named without what begins them.
+        let own = nearest_in(&[GATEWAY_KEYS], &format!("doorkeeper.gateway.{rest}"));
+        let (_, found) = own
+            .into_iter()
+            .chain(nearest_in(&[GATEWAY_KEYS], rest))
+            .max_by(|a, b| a.0.total_cmp(&b.0))?;
+        let found = found.strip_prefix("doorkeeper.gateway.").unwrap_or(found);
+        return Some(format!("{GATEWAY_CLUSTER}{cluster}.{found}"));
+    }
+    let tables = [OWN_KEYS, GATEWAY_KEYS, COORDINATOR_KEYS, BROKER_KEYS];
+    nearest_in(&tables, name).map(|(_, found)| found.to_owned())
+}
+
+fn nearest_in(tables: &[&'static [Key]], name: &str) -> Option<(f64, &'static str)> {
     let lower = name.to_ascii_lowercase();
     let likeness =
         |key: &str| strsim::normalized_damerau_levenshtein(&lower, &key.to_ascii_lowercase());
-    [OWN_KEYS, GATEWAY_KEYS, COORDINATOR_KEYS, BROKER_KEYS]
-        .into_iter()
+    tables
+        .iter()
+        .copied()
         .flatten()
         .map(|key| (likeness(key.name), key.name))
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -365,6 +405,22 @@ mod tests {
         assert_eq!(owners("log.dirs"), [Broker], "a gateway keeps nothing");
         assert_eq!(owners("doorkeeper.gateway.listener.external.brokers"), [Gateway]);
         assert_eq!(owners("doorkeeper.gateway.listener.external.broker"), []);
+        for key in [
+            "doorkeeper.gateway.cluster.a.zookeeper.connect",
+            "doorkeeper.gateway.cluster.a.port.base",
+            "doorkeeper.gateway.cluster.a.listener.external.brokers",
+            "doorkeeper.gateway.cluster.a.listener.name.external.ssl.client.auth",
+        ] {
+            assert_eq!(owners(key), [Gateway], "{key}");
+        }
+        for key in [
+            "doorkeeper.gateway.cluster.a.clusters",
+            "doorkeeper.gateway.cluster.a.cluster.b.port.base",
+            "doorkeeper.gateway.cluster.a.log.dirs",
+            "doorkeeper.gateway.cluster.a",
+        ] {
+            assert_eq!(owners(key), [], "{key}");
+        }
     }
 
     #[test]
@@ -377,8 +433,13 @@ mod tests {
             ("doorkeeper.gateway.adresses", "doorkeeper.gateway.addresses"),
             ("auto.create.topics", "auto.create.topics.enable"),
             ("maxClientConns", "maxClientCnxns"),
+            (
+                "doorkeeper.gateway.cluster.a.zookeper.connect",
+                "doorkeeper.gateway.cluster.a.zookeeper.connect",
+            ),
+            ("doorkeeper.gateway.cluster.a.prt.base", "doorkeeper.gateway.cluster.a.port.base"),
         ] {
-            assert_eq!(nearest(typo), Some(meant));
+            assert_eq!(nearest(typo).as_deref(), Some(meant));
         }
         for strange in ["xyzzy", "foo", ""] {
             assert_eq!(nearest(strange), None);
