@@ -1,5 +1,6 @@
 // franz-go against a broker: admin, each codec with and without idempotence, consuming by assignment. With
-// a second argument, against a cluster of three: admin, groups and transactions (groups.go).
+// a second argument, against a cluster of three: admin, groups and transactions (groups.go). With `topics` and
+// a login it prints the topics that the user sees (login.go).
 // Prints a line "ok NAME" or "failed NAME: reason" a check; its caller looks at the stored batches.
 package main
 
@@ -155,6 +156,9 @@ func main() {
 		} else {
 			fmt.Printf("ok %s\n", name)
 		}
+	}
+	if len(os.Args) > 3 && os.Args[2] == "topics" {
+		os.Exit(listTopics(ctx, os.Args[3:]))
 	}
 	if len(os.Args) > 2 {
 		againstCluster(ctx, os.Args[2], report)

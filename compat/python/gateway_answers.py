@@ -101,11 +101,16 @@ def ask(connection, api, version, request, relay):
         return f"connection {error}"
 
 
-def compare(broker, front, relay=False):
-    """Lines of what differs between the answers at two addresses."""
+def topic_ids(connection):
+    return {topic["Name"]: topic["TopicId"] for topic in connection.ask("Metadata", 12, {"Topics": None})["Topics"]}
+
+
+def compare(broker, front, relay=False, connect=wire.Connection, ids=None):
+    """Lines of what differs between the answers at two addresses; `ids` are topics to ask for, those
+    that are seen if not given."""
     found = []
-    with wire.Connection(broker) as left, wire.Connection(front) as right:
-        ids = {topic["Name"]: topic["TopicId"] for topic in left.ask("Metadata", 12, {"Topics": None})["Topics"]}
+    with connect(broker) as left, connect(front) as right:
+        ids = ids or topic_ids(left)
         for api, version, request in requests(ids):
             expected = ask(left, api, version, request, relay)
             answered = ask(right, api, version, request, relay)

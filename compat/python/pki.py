@@ -22,7 +22,7 @@ class Authority:
         run("openssl", "req", "-x509", *EC_KEY, "-keyout", self.key, "-out", self.pem, "-days", "10", "-subj", f"/CN={name}")
 
     def sign(self, name, subject=None, days=10):
-        """A certificate for this machine: `NAME.pem` and `NAME.key`."""
+        """A certificate for this machine: `NAME.pem` and `NAME.key`. Without days it has expired."""
         request, extensions = self.folder / f"{name}.csr", self.folder / "extensions.cnf"
         extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
         pem, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
@@ -30,11 +30,27 @@ class Authority:
             "openssl", "req", *EC_KEY, "-utf8", "-multivalue-rdn",
             "-keyout", key, "-out", request, "-subj", subject or f"/O=Acme/CN={name}",
         )
-        run(
-            "openssl", "x509", "-req", "-in", request, "-CA", self.pem, "-CAkey", self.key,
-            "-extfile", extensions, "-days", days, "-out", pem,
-        )  # fmt: skip
+        if days > 0:
+            run(
+                "openssl", "x509", "-req", "-in", request, "-CA", self.pem, "-CAkey", self.key,
+                "-extfile", extensions, "-days", days, "-out", pem,
+            )  # fmt: skip
+        else:
+            self._sign_expired(request, extensions, pem)
         return Pair(pem, key)
+
+    def _sign_expired(self, request, extensions, pem):
+        """What was valid years ago: only `openssl ca` can choose when a certificate begins."""
+        configuration, index = self.folder / "ca.cnf", self.folder / "index.txt"
+        index.write_text("")
+        configuration.write_text(
+            f"[ca]\ndefault_ca=own\n[own]\ndatabase={index}\nnew_certs_dir={self.folder}\ndefault_md=sha256\n"
+            "policy=any\nrand_serial=yes\n[any]\ncommonName=supplied\norganizationName=optional\n"
+        )
+        run(
+            "openssl", "ca", "-batch", "-notext", "-config", configuration, "-in", request, "-cert", self.pem, "-keyfile", self.key,
+            "-extfile", extensions, "-startdate", "20200101000000Z", "-enddate", "20200201000000Z", "-out", pem,
+        )  # fmt: skip
 
 
 EC_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")

@@ -135,16 +135,17 @@ KINDS = {
 
 def test_answers_after_random_events(cluster, fronts):
     drawn = Drawn(cluster, 10)
-    for _ in range(50 if LONG else 2):
-        drawn.next()
-        try:
+    try:
+        for _ in range(50 if LONG else 2):
+            drawn.next()
             gateway_answers.same(cluster, list(fronts.compared()))
             if LONG:
                 no_difference(cluster, fronts)
-        except AssertionError as error:
-            raise AssertionError(f"after {drawn.drawn}: {error}") from error
-    if drawn.down:
-        drawn.come_back()
+    except AssertionError as error:
+        raise AssertionError(f"after {drawn.drawn}: {error}") from error
+    finally:
+        if drawn.down:
+            drawn.come_back()
     no_difference(cluster, fronts)
     assert not LONG or set(drawn.drawn) == KINDS, drawn.drawn
 

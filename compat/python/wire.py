@@ -202,10 +202,12 @@ def decode(name, version, data):
 class Connection:
     """One connection to a broker, one request at a time."""
 
-    def __init__(self, bootstrap, timeout=30):
+    def __init__(self, bootstrap, timeout=30, tls=None):
         host, port = bootstrap.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=host)
         self.correlation = 0
 
     def __enter__(self):
