@@ -166,18 +166,18 @@ async fn an_outage_is_logged_at_its_start_and_at_its_end() {
     // The connection ends; then it goes on and nothing comes any more.
     for outage in 1..=2 {
         if outage == 1 {
-            proxy.cut()
+            proxy.cut();
         } else {
-            proxy.freeze(true)
+            proxy.freeze(true);
         }
         eventually("it is noticed", async || !images.connected()).await;
         assert!(images.load().topic("t").is_some(), "the last image stays");
         let path = "/brokers/topics/t/partitions/0/state";
         client.set_data(path, &state(outage), None).await.unwrap();
         if outage == 1 {
-            proxy.heal()
+            proxy.heal();
         } else {
-            proxy.freeze(false)
+            proxy.freeze(false);
         }
         eventually("it is followed again", async || images.connected()).await;
         let epoch = images.load().topic("t").unwrap().partitions[&0].leader_epoch;

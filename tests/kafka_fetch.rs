@@ -1,4 +1,5 @@
 //! Fetch over the wire: sessions (KIP-227), and what readers of the committed see.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod kafka_support;
 

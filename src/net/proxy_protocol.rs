@@ -11,7 +11,6 @@ pub const V2_BYTES_MAX: usize = 536;
 
 const V1_START: &[u8] = b"PROXY ";
 const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-const LOCAL: u8 = 0;
 const V2_FIXED: usize = 16;
 /// The command of a connection that the load balancer makes on its own behalf.
 const LOCAL: u8 = 0;

@@ -521,7 +521,7 @@ fn a_topic_may_have_a_codec_of_its_own() {
 
 #[test]
 fn bounds_hold_for_the_codec_of_the_topic_too() {
-    let packed = TestBatch::of(NOW, &[&[b'x'; 50_000]]).compressed(Compression::Gzip).build();
+    let packed = TestBatch::of(NOW, &[&vec![b'x'; 50_000]]).compressed(Compression::Gzip).build();
     assert!(packed.len() < 1_000);
     let config = LogConfig {
         compression: Some((Compression::None, None)),
