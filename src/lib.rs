@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod config;
 pub mod data;
 pub mod durable_file;
+pub mod file_stamp;
 pub mod gateway;
 pub mod inspect;
 pub mod kafka;

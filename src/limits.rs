@@ -368,6 +368,9 @@ pub const RECORDS_NAMED_MAX: usize = 10;
 /// The version of Produce that the broker's own records are checked as.
 pub const INTERNAL_PRODUCE_VERSION: i16 = 11;
 
+/// How often the files of a configuration are looked at.
+pub const CONFIGURATION_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The largest buffer that a connection keeps while nothing comes, in bytes.
 pub const READ_KEPT_BYTES: usize = 8 << 10;
 
@@ -452,7 +455,7 @@ pub const GATEWAY_ASKED_BYTES_MAX: usize = 16 << 20;
 pub const GATEWAY_SHOWN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Files that a gateway keeps for other things than clients and their brokers: relay ports, sessions
-/// with coordinators, its own questions, the HTTP endpoint.
+/// with coordinators, its own questions, the HTTP endpoint. Where few may be open, a quarter of them.
 pub const GATEWAY_FILES_RESERVED: usize = 1_024;
 
 /// Addresses whose request rates are told apart.

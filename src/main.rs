@@ -11,6 +11,7 @@ use doorkeeper::data::{self, DataCommand};
 use doorkeeper::inspect::diff::{self, DiffOptions};
 use doorkeeper::inspect::resolve::{self, ResolveOptions};
 use doorkeeper::inspect::{InspectError, UNREADABLE};
+use doorkeeper::node::Source;
 use doorkeeper::shell::{self, ShellOptions};
 use doorkeeper::telemetry::logging::{self, LogFormat};
 use doorkeeper::{node, telemetry};
@@ -147,10 +148,16 @@ fn run(files: &[PathBuf], options: RunOptions) -> ExitCode {
         say(&format!("the log level is not a filter: {error}"));
         return ExitCode::FAILURE;
     }
-    let properties = SystemProperties::of_process(&options.properties);
-    let ended = config::load_with(files, &options.overrides, &properties)
+    let source = Source {
+        files: files.to_vec(),
+        overrides: options.overrides,
+        properties: SystemProperties::of_process(&options.properties),
+        log_level_is_given: options.log_level.is_some()
+            || logging::level_of_environment().is_some(),
+    };
+    let ended = config::load_with(&source.files, &source.overrides, &source.properties)
         .map_err(Into::into)
-        .and_then(|configuration| serve(configuration, options.ready_file));
+        .and_then(|configuration| serve(configuration, source, options.ready_file));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -165,13 +172,20 @@ fn run(files: &[PathBuf], options: RunOptions) -> ExitCode {
     }
 }
 
-fn serve(configuration: Configuration, ready_file: Option<PathBuf>) -> anyhow::Result<()> {
+fn serve(
+    configuration: Configuration,
+    source: Source,
+    ready_file: Option<PathBuf>,
+) -> anyhow::Result<()> {
+    if let Some(level) = configuration.log_level.as_deref().filter(|_| !source.log_level_is_given) {
+        logging::set_level(level);
+    }
     let recorder = telemetry::install_recorder().context("install the metrics recorder")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let ended = runtime.block_on(node::run(configuration, recorder, ready_file));
+    let ended = runtime.block_on(node::run(configuration, source, recorder, ready_file));
     // Blocking work that still runs, such as a snapshot, is safe to cut: recovery expects it.
     runtime.shutdown_background();
     Ok(ended?)

@@ -2,6 +2,7 @@
 
 mod banner;
 mod ready_file;
+mod reload;
 mod signals;
 
 use std::convert::Infallible;
@@ -22,6 +23,9 @@ use crate::telemetry::{Health, names, recorder};
 use crate::zookeeper::server::{self as coordinator, Coordinator};
 
 pub use ready_file::remove as remove_ready_file;
+pub use reload::Source;
+
+use reload::Reload;
 
 /// Why a process ends with code 1: one line.
 #[derive(Debug, thiserror::Error)]
@@ -74,10 +78,12 @@ struct Node {
 /// A role doesn't start, or can't go on.
 pub async fn run(
     configuration: Configuration,
+    source: Source,
     recorder: PrometheusHandle,
     ready_file: Option<PathBuf>,
 ) -> Result<(), NodeError> {
     let mut signals = signals::Signals::new().map_err(NodeError::Signals)?;
+    let mut reload = Reload::new(source, &configuration).map_err(NodeError::Signals)?;
     for line in configuration.unknown.iter().chain(&configuration.warnings) {
         tracing::warn!("{line}");
     }
@@ -90,7 +96,7 @@ pub async fn run(
         _ = signals.next() => Ok(false),
     };
     let ended = match started {
-        Ok(true) => node.serve(&data, ready_file, &mut signals).await,
+        Ok(true) => node.serve(&data, ready_file, &mut signals, &mut reload).await,
         Ok(false) => Ok(()),
         Err(e) => Err(e),
     };
@@ -194,6 +200,7 @@ impl Node {
         data: &banner::DataDirectories,
         ready_file: Option<PathBuf>,
         signals: &mut signals::Signals,
+        reload: &mut Reload,
     ) -> Result<(), NodeError> {
         if let Some(path) = &ready_file {
             ready_file::write(path, self)
@@ -203,6 +210,7 @@ impl Node {
         let ended = tokio::select! {
             failed = self.failed() => Err(failed),
             never = self.keep_ready_file(ready_file.as_deref()) => match never {},
+            never = reload.follow(self.gateways.as_ref()) => match never {},
             signal = signals.next() => {
                 tracing::info!(signal, "stopping");
                 Ok(())

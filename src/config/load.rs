@@ -10,6 +10,7 @@ use super::{
     BrokerConfig, CoordinatorConfig, GatewayConfig, ListenAddress, SystemProperties,
     coordinator_access, gateway_clusters, members, properties,
 };
+use crate::telemetry::logging;
 use crate::{bounded_file, limits};
 
 /// What a process is started with.
@@ -25,6 +26,8 @@ pub struct Configuration {
     pub more_gateways: Vec<GatewayConfig>,
     /// `doorkeeper.http.listener`; `None` is no HTTP.
     pub http: Option<ListenAddress>,
+    /// `doorkeeper.log.level`: a level or a filter of logs.
+    pub log_level: Option<String>,
     /// What an operator should know, one line each: keys that change nothing, most of all.
     pub warnings: Vec<String>,
     /// Keys of files that nobody knows, one line each with the nearest known one.
@@ -116,6 +119,7 @@ pub fn load_with(
         if roles.gateway { gateway_clusters::from_settings(&mut settings) } else { Vec::new() };
     let gateway = (!more_gateways.is_empty()).then(|| more_gateways.remove(0));
     let http = http_listener(&mut settings);
+    let log_level = log_level(&mut settings);
     let Settings { problems, warnings, effective, .. } = settings;
     if problems.is_empty() {
         Ok(Configuration {
@@ -124,6 +128,7 @@ pub fn load_with(
             gateway,
             more_gateways,
             http,
+            log_level,
             warnings,
             unknown,
             effective,
@@ -299,6 +304,17 @@ fn embedded_defaults(settings: &mut Settings, no_files: bool) {
             settings.embedded.insert(key, path.to_string_lossy().into_owned());
         }
     }
+}
+
+fn log_level(settings: &mut Settings) -> Option<String> {
+    const KEY: &str = "doorkeeper.log.level";
+    let level = settings.text(Owner::Process, KEY).filter(|text| !text.is_empty())?;
+    if let Err(error) = logging::check_level(&level) {
+        let reason =
+            format!("expected a level (info) or a filter (warn,doorkeeper=debug): {error}");
+        settings.problem(KEY, &reason);
+    }
+    Some(level)
 }
 
 fn http_listener(settings: &mut Settings) -> Option<ListenAddress> {

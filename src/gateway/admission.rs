@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -39,6 +40,13 @@ impl Admission {
         }
     }
 
+    /// Other caps and rates from now on.
+    pub(super) fn set(&self, config: &GatewayConfig) {
+        self.counts.set_limits(caps(config), config.limits.per_ip_overrides.clone());
+        self.connection_rate.set(config.limits.connection_rate);
+        self.requests.set(config.limits.requests_per_ip);
+    }
+
     /// The most connections that there may be at once.
     pub(super) fn cap(&self) -> usize {
         self.counts.cap()
@@ -54,7 +62,8 @@ impl Admission {
 /// another to a broker, and some files are for the rest.
 pub(super) fn connections_of(files: Option<u64>) -> usize {
     let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
-    let all = files.saturating_sub(limits::GATEWAY_FILES_RESERVED) / 2;
+    let reserved = limits::GATEWAY_FILES_RESERVED.min(files / 4);
+    let all = (files - reserved) / 2;
     all.clamp(1, limits::CONNECTIONS_MAX)
 }
 
@@ -62,7 +71,7 @@ pub(super) fn connections_of(files: Option<u64>) -> usize {
 #[derive(Debug)]
 pub(super) struct RequestRates {
     /// 0 is no limit.
-    rate: u32,
+    rate: AtomicU32,
     table: Mutex<Table>,
 }
 
@@ -75,17 +84,25 @@ struct Table {
 
 impl RequestRates {
     fn new(rate: Option<u32>) -> RequestRates {
-        RequestRates { rate: rate.unwrap_or(0), table: Mutex::default() }
+        RequestRates { rate: AtomicU32::new(rate.unwrap_or(0)), table: Mutex::default() }
+    }
+
+    fn set(&self, rate: Option<u32>) {
+        self.rate.store(rate.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn rate(&self) -> u32 {
+        self.rate.load(Ordering::Relaxed)
     }
 
     /// Whether there is a limit.
     pub(super) fn limited(&self) -> bool {
-        self.rate > 0
+        self.rate() > 0
     }
 
     /// Notes a request.
     pub(super) fn charge(&self, ip: IpAddr, now: Instant) {
-        let rate = self.rate;
+        let rate = self.rate();
         if rate > 0 {
             self.table.lock().charge(ip, rate, now, limits::GATEWAY_RATED_ADDRESSES_MAX);
         }
@@ -93,7 +110,7 @@ impl RequestRates {
 
     /// How long no request of this address is read; zero where it may be at once.
     pub(super) fn wait(&self, ip: IpAddr, now: Instant) -> Duration {
-        let rate = self.rate;
+        let rate = self.rate();
         if rate == 0 {
             return Duration::ZERO;
         }
@@ -159,8 +176,9 @@ mod tests {
 
     #[test]
     fn files_are_left_for_brokers_and_the_rest() {
-        assert_eq!(connections_of(Some(1_024 + 2 * 500)), 500);
-        assert_eq!(connections_of(Some(10)), 1);
+        assert_eq!(connections_of(Some(20_000)), (20_000 - 1_024) / 2);
+        assert_eq!(connections_of(Some(1_024)), 384);
+        assert_eq!(connections_of(Some(1)), 1);
         assert_eq!(connections_of(None), limits::CONNECTIONS_MAX);
     }
 }

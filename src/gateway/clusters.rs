@@ -33,6 +33,8 @@ enum State {
 pub struct Cluster {
     name: Option<Arc<str>>,
     state: Arc<Mutex<State>>,
+    /// Its configuration, if it was read again.
+    newest: Arc<Mutex<Option<GatewayConfig>>>,
 }
 
 /// Where a cluster's clients come in.
@@ -92,6 +94,8 @@ impl Cluster {
 #[derive(Debug)]
 pub struct Gateways {
     clusters: Vec<Cluster>,
+    /// The listeners that several clusters share, by name.
+    shared: BTreeMap<String, Arc<SharedListener>>,
     /// Those that still start, and what follows them.
     tasks: JoinSet<()>,
     changed: watch::Sender<()>,
@@ -124,6 +128,7 @@ impl Gateways {
         }
         let mut gateways = Gateways {
             clusters: Vec::new(),
+            shared: surroundings.shared.clone(),
             tasks: JoinSet::new(),
             changed: watch::Sender::new(()),
             stop,
@@ -133,8 +138,11 @@ impl Gateways {
         let patience = configs.iter().map(|config| config.zookeeper_connection_timeout).max();
         for config in configs {
             let name = config.cluster.clone();
-            let cluster =
-                Cluster { name: name.clone(), state: Arc::new(Mutex::new(State::Starting)) };
+            let cluster = Cluster {
+                name: name.clone(),
+                state: Arc::new(Mutex::new(State::Starting)),
+                newest: Arc::default(),
+            };
             gateways.clusters.push(cluster.clone());
             let keep =
                 keep_serving(cluster, config, surroundings.clone(), gateways.changed.clone());
@@ -164,6 +172,25 @@ impl Gateways {
             tokio::select! {
                 _ = changed.changed() => {}
                 () = &mut patience, if patient => patient = false,
+            }
+        }
+    }
+
+    /// Other limits from now on, of the clusters that serve and of those that will. Connections above
+    /// them stay.
+    pub fn set_limits(&self, configs: &[&GatewayConfig]) {
+        for config in configs {
+            let of_name = |cluster: &&Cluster| cluster.name == config.cluster;
+            if let Some(cluster) = self.clusters.iter().find(of_name) {
+                *cluster.newest.lock() = Some(GatewayConfig::clone(config));
+                if let State::Serving(gateway) = &*cluster.state.lock() {
+                    gateway.set_limits(config);
+                }
+            }
+            for listener in config.listeners.iter().filter(|listener| listener.shared) {
+                if let Some(shared) = self.shared.get(&listener.name) {
+                    shared.set_limits(listener);
+                }
             }
         }
     }
@@ -217,6 +244,9 @@ async fn keep_serving(
         match start::start(config.clone(), &surroundings).await {
             Ok(gateway) => {
                 let views = gateway.views().changed();
+                if let Some(newest) = &*cluster.newest.lock() {
+                    gateway.set_limits(newest);
+                }
                 *cluster.state.lock() = State::Serving(Box::new(gateway));
                 if let Some(name) = &cluster.name {
                     tracing::info!(cluster = %name, "the gateway serves a cluster");

@@ -46,6 +46,11 @@ impl Door {
         Door { core, receptions: receptions.into(), stop, connections }
     }
 
+    /// What the listeners have of their own, in their order.
+    pub(super) fn receptions(&self) -> &[Reception] {
+        &self.receptions
+    }
+
     /// Serves a socket of `listeners[index]` until the gateway stops. `broker` is whose address it
     /// is; `None` for the bootstrap address.
     pub(super) async fn serve(self, socket: TcpListener, index: usize, broker: Option<i32>) {

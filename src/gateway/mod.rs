@@ -74,6 +74,7 @@ pub use image::ImageState;
 use metrics::GatewayMetrics;
 use missing::MissingTopics;
 use own_login::OwnLogin;
+use reception::Reception;
 use start::Surroundings;
 use view::ViewHandle;
 
@@ -161,6 +162,8 @@ impl Core {
 #[derive(Debug)]
 pub struct Gateway {
     core: Arc<Core>,
+    /// In the order of `listeners` in the configuration.
+    receptions: Vec<Reception>,
     listeners: BTreeMap<String, SocketAddr>,
     image: Followed,
     /// What goes on beside the connections.
@@ -179,6 +182,17 @@ impl Gateway {
     /// A listener can't be had.
     pub async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
         start::start(config, &Surroundings::of_process()).await
+    }
+
+    /// Other limits from now on; connections above them stay. Of the configuration nothing else counts.
+    fn set_limits(&self, config: &GatewayConfig) {
+        self.core.admission.set(config);
+        self.core.metrics.connections_max(self.core.admission.cap());
+        for (reception, own) in self.receptions.iter().zip(&self.core.config.listeners) {
+            if let Some(listener) = config.listeners.iter().find(|other| other.name == own.name) {
+                reception.set_limits(listener);
+            }
+        }
     }
 
     /// Where clients of each listener are told that each live broker is, if that is here.

@@ -1,6 +1,7 @@
 //! What comes before a client's first request: the header of the PROXY protocol, and the handshake of
 //! TLS.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(super) struct Reception {
     pub counts: Arc<ConnectionCounts>,
     /// The listener's own rate of new connections.
     rate: Arc<Rate>,
+    /// The most connections that it may have, whatever its own cap.
+    most: usize,
 }
 
 /// A client after its handshake.
@@ -66,7 +69,14 @@ impl Reception {
             proxies: listener.proxies.as_deref().map(Into::into),
             counts: ConnectionCounts::new(caps(listener, most)),
             rate: Arc::new(Rate::new(listener.connection_rate)),
+            most,
         })
+    }
+
+    /// Other limits from now on.
+    pub(super) fn set_limits(&self, listener: &GatewayListener) {
+        self.counts.set_limits(caps(listener, self.most), BTreeMap::new());
+        self.rate.set(listener.connection_rate);
     }
 
     /// Takes up files of certificates that change, until `stop`.

@@ -62,6 +62,11 @@ impl SharedListener {
         }))
     }
 
+    /// Other limits of its own from now on.
+    pub(super) fn set_limits(&self, config: &GatewayListener) {
+        self.reception.set_limits(config);
+    }
+
     /// Binds it, if it isn't yet.
     ///
     /// # Errors

@@ -58,6 +58,7 @@ pub(super) async fn start(
     let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
     let listening = stop.clone().drop_guard();
     let door = Door::new(core.clone(), receptions, stop.clone(), connections.clone());
+    let receptions = door.receptions().to_vec();
     let mut sockets = Vec::new();
     let mut listeners = BTreeMap::new();
     let mut ports = Vec::new();
@@ -93,9 +94,16 @@ pub(super) async fn start(
             shared.join(door.clone(), index);
         }
     }
-    let gateway =
-        Gateway { core, listeners, image, followers, stop, _listening: listening, connections };
-    Ok(gateway)
+    Ok(Gateway {
+        core,
+        receptions,
+        listeners,
+        image,
+        followers,
+        stop,
+        _listening: listening,
+        connections,
+    })
 }
 
 /// Makes a view of every new image.

@@ -1,6 +1,7 @@
 //! Logs: to standard error, as text or as one JSON object a line.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -22,6 +23,34 @@ fn quiet_client(filter: String) -> String {
     if filter.contains(CLIENT) { filter } else { format!("{CLIENT}=error,{filter}") }
 }
 
+/// What is written where nothing says otherwise.
+pub const DEFAULT_LEVEL: &str = "warn";
+
+/// Changes the filter of the subscriber that was started.
+type Change = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+/// The level that `RUST_LOG` asks for.
+pub fn level_of_environment() -> Option<String> {
+    std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty())
+}
+
+/// The filter that a level (`info`) or a filter (`warn,doorkeeper=debug`) comes to.
+///
+/// # Errors
+/// It is neither.
+pub fn check_level(level: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(quiet_client(level.to_owned()))
+}
+
+/// Another level from now on. One that is none changes nothing: [`check_level`] says so before.
+pub fn set_level(level: &str) {
+    if let (Some(change), Ok(filter)) = (CHANGE.get(), check_level(level)) {
+        change(filter);
+    }
+}
+
 /// Starts logging to standard error, and makes a panic an ERROR line of its own.
 ///
 /// `level` is a level or a filter (`info`, `warn,doorkeeper::broker=debug`); without it `RUST_LOG`
@@ -30,15 +59,26 @@ fn quiet_client(filter: String) -> String {
 /// # Errors
 /// `level` or `RUST_LOG` is not a filter.
 pub fn start(format: LogFormat, level: Option<&str>) -> Result<(), ParseError> {
-    let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = level.map(str::to_owned).or(from_environment).unwrap_or_else(|| "warn".to_owned());
-    let filter = EnvFilter::try_new(quiet_client(filter))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let given = level.map(str::to_owned).or_else(level_of_environment);
+    let filter = check_level(&given.unwrap_or_else(|| DEFAULT_LEVEL.to_owned()))?;
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr);
     // Another subscriber is there already only in a test, whose own it then is.
-    let _ = match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
+    match format {
+        LogFormat::Text => {
+            let builder = builder.with_ansi(std::io::stderr().is_terminal());
+            let builder = builder.with_env_filter(filter).with_filter_reloading();
+            let handle = builder.reload_handle();
+            _ = CHANGE.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+            _ = builder.try_init();
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true);
+            let builder = builder.with_env_filter(filter).with_filter_reloading();
+            let handle = builder.reload_handle();
+            _ = CHANGE.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+            _ = builder.try_init();
+        }
+    }
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map_or_else(String::new, ToString::to_string);
         let message = panic.payload_as_str().unwrap_or("a panic without a message");

@@ -172,7 +172,7 @@ constructors! {
 }
 
 /// Which part of doorkeeper a key belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owner {
     /// ZooKeeper's keys.
     Coordinator,

@@ -9,6 +9,7 @@ pub const OWN_KEYS: &[Key] = &[
     string("doorkeeper.audit.file", None, Used),
     string("doorkeeper.data.dir", None, Used),
     string("doorkeeper.http.listener", None, Used),
+    string("doorkeeper.log.level", None, Used),
     boolean("doorkeeper.take.over.member", Some("false"), Used),
     int("doorkeeper.znode.depth.max", Some("1000"), Used).between(1, 2_500),
     string("java.security.auth.login.config", None, Used),

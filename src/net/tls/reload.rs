@@ -1,17 +1,14 @@
 //! Files of certificates that change while they are in use.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::store::StoreConfig;
 use super::{TlsError, TlsServer};
-use crate::limits;
+use crate::{file_stamp, limits};
 
-/// What tells one state of a file from the next. A link is followed: where secrets are mounted, it
-/// is the link that changes.
-pub(super) type Stamp = Option<(u64, u64, u64, i64, i64)>;
+pub(super) use crate::file_stamp::Stamp;
 
 impl TlsServer {
     /// Looks at the files every [`limits::TLS_RELOAD_INTERVAL`], until `stop`, and takes up new ones.
@@ -58,11 +55,5 @@ pub(super) async fn look_on(
 
 /// The state of every file of these stores.
 pub(super) fn stamps<'a>(stores: impl Iterator<Item = &'a StoreConfig>) -> Vec<Stamp> {
-    stores
-        .flat_map(StoreConfig::files)
-        .map(|path| {
-            let file = std::fs::metadata(path).ok()?;
-            Some((file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
-        })
-        .collect()
+    stores.flat_map(StoreConfig::files).map(|path| file_stamp::of(path)).collect()
 }
