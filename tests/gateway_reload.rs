@@ -20,9 +20,7 @@ fn write(file: &Path, stage: &Stage, more: &str) {
          doorkeeper.http.listener=127.0.0.1:0\n{more}"
     );
     // As one step: half a file is another configuration.
-    let new = file.with_extension("new");
-    std::fs::write(&new, text).unwrap();
-    std::fs::rename(&new, file).unwrap();
+    doorkeeper::durable_file::write(file, text.as_bytes()).unwrap();
 }
 
 fn metric(server: &Server, name: &str) -> Option<f64> {

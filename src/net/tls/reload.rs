@@ -55,5 +55,5 @@ pub(super) async fn look_on(
 
 /// The state of every file of these stores.
 pub(super) fn stamps<'a>(stores: impl Iterator<Item = &'a StoreConfig>) -> Vec<Stamp> {
-    stores.flat_map(StoreConfig::files).map(|path| file_stamp::of(path)).collect()
+    stores.flat_map(StoreConfig::files).map(file_stamp::of).collect()
 }
