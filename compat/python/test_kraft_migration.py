@@ -47,7 +47,7 @@ class Controller(Kafka):
 
     def format(self, cluster_id):
         self.command()  # Writes server.properties.
-        tools.run("3.9.1", "storage", "format", "--cluster-id", cluster_id, "--config", self.folder / "server.properties")
+        tools.run("3.9.1", "storage", "format", f"--cluster-id={cluster_id}", "--config", self.folder / "server.properties")
 
     def ready(self):
         return "Kafka Server started" in self.log_of_this_start()

@@ -28,8 +28,10 @@ pub fn decode_cluster_id(data: &[u8]) -> Result<String, LayoutError> {
     decode::<ClusterIdJson>(data).map(|json| json.id)
 }
 
-/// A cluster id made from 16 random bytes.
-pub fn cluster_id(random: [u8; 16]) -> String {
+/// A cluster id made from 16 random bytes. It does not begin with a dash, or `kafka-storage.sh` would
+/// take it for an option when the cluster is migrated to KRaft.
+pub fn cluster_id(mut random: [u8; 16]) -> String {
+    random[0] &= 0x7f;
     URL_SAFE_NO_PAD.encode(random)
 }
 
@@ -105,6 +107,10 @@ mod tests {
         let id = decode_cluster_id(data).unwrap();
         assert_eq!(encode_cluster_id(&id), data);
         assert_eq!(cluster_id([0; 16]).len(), 22);
+        for first in 0..=255 {
+            let id = cluster_id([first; 16]);
+            assert!(!id.starts_with('-'), "{id}");
+        }
         assert!(decode_cluster_id(b"").is_err());
     }
 
